@@ -1,12 +1,13 @@
-"""Which clef each bar of a staff is read in: few ledger lines, fewer changes.
+"""Which clef a staff is read in, and where that changes: few ledger lines, fewer changes.
 
-Method: the best path over the bars, where a bar costs the ledger lines of its notes and a change of clef costs as much
-as many of them.
+Method: the best path over the places at which the clef may change (bar lines and beats), where a place costs the ledger
+lines of its notes and a change of clef costs as much as many of them, inside a bar more than at its start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from score_pipeline.instruments import Clef
 from score_pipeline.types import Spelling
@@ -23,8 +24,14 @@ _FREE_LINES = 1
 _CHANGE = 20.0
 """What a change of clef must save, in the cost of a note's further ledger lines to the power of 1.5."""
 
+_CHANGE_IN_BAR = 26.0
+"""The same for a change on a beat inside a bar."""
+
 _SECOND_CHOICE = 1.0
-"""Cost of a bar in a clef that is not the instrument's first."""
+"""Cost of a bar in the instrument's second clef; twice that in its third, for the highest notes alone."""
+
+Place = tuple[Fraction, Sequence[Spelling]]
+"""Where in its bar a clef may change, in quarters from the bar's start, and what is written from there on."""
 
 
 def diatonic(pitch: Spelling) -> int:
@@ -37,31 +44,41 @@ def ledger_lines(pitch: Spelling, clef: Clef) -> int:
     return max(0, abs(diatonic(pitch) - _MIDDLE_LINE[clef]) // 2 - 2)
 
 
-def choose_clefs(bars: Sequence[Sequence[Spelling]], clefs: Sequence[Clef]) -> list[Clef]:
-    """The clef of each bar, from the written pitches in it; `clefs` are the instrument's, the usual one first."""
-    if len(clefs) == 1:
-        return [clefs[0]] * len(bars)
+def choose_clefs(bars: Sequence[Sequence[Place]], clefs: Sequence[Clef]) -> list[list[tuple[Fraction, Clef]]]:
+    """The clefs that begin in each bar: (quarters from its start, clef); the first bar has one at its start.
+
+    `bars` holds the places of every bar, the first at its start; `clefs` are the instrument's, the usual one first.
+    """
+    places = [(index, onset_q, pitches) for index, bar in enumerate(bars) for onset_q, pitches in bar]
     best: dict[Clef, float] = {clef: (0.0 if clef == clefs[0] else _CHANGE / 2) for clef in clefs}
     back: list[dict[Clef, Clef]] = []
-    for pitches in bars:
+    for index, onset_q, pitches in places:
+        price = _CHANGE_IN_BAR if onset_q else _CHANGE
         cheapest = min(best, key=lambda clef: best[clef])
-        origin = {clef: clef if best[clef] <= best[cheapest] + _CHANGE else cheapest for clef in clefs}
-        arrival = {
-            clef: best[origin[clef]] + (0 if origin[clef] == clef else _CHANGE) + _cost(pitches, clef, clefs[0])
+        origin = {clef: clef if best[clef] <= best[cheapest] + price else cheapest for clef in clefs}
+        best = {
+            clef: best[origin[clef]]
+            + (0 if origin[clef] == clef else price)
+            + _cost(pitches, clef, clefs.index(clef) / len(bars[index]))
             for clef in clefs
         }
         back.append(origin)
-        best = arrival
     clef = min(best, key=lambda clef: best[clef])
     chosen: list[Clef] = []
     for origin in reversed(back):
         chosen.append(clef)
         clef = origin[clef]
-    return chosen[::-1]
+    begun: list[list[tuple[Fraction, Clef]]] = [[] for _ in bars]
+    before: Clef | None = None
+    for (index, onset_q, _), clef in zip(places, reversed(chosen), strict=True):
+        if clef != before:
+            begun[index].append((onset_q, clef))
+        before = clef
+    return begun
 
 
-def _cost(pitches: Sequence[Spelling], clef: Clef, usual: Clef) -> float:
+def _cost(pitches: Sequence[Spelling], clef: Clef, choice: float) -> float:
     if not pitches:
         return 0.0
     lines: float = sum(float(max(0, ledger_lines(pitch, clef) - _FREE_LINES)) ** 1.5 for pitch in pitches)
-    return lines + (0.0 if clef == usual else _SECOND_CHOICE)
+    return lines + _SECOND_CHOICE * choice

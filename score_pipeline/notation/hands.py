@@ -17,6 +17,11 @@ _BEAM = 16
 _OCTAVE = 12
 _WIDE = 0.6
 """Cost per semitone beyond an octave in one hand."""
+_PEDAL = 3.0
+"""The most that a stretch to notes still held may cost beyond the stretch of what is struck."""
+_FINGERS = 5
+_FINGER = 2.0
+"""Cost of each tone struck at once that a hand has no finger for."""
 _MOVE = 0.12
 """Cost per semitone that a hand moves, less the longer it had."""
 _SIDE = 0.1
@@ -83,8 +88,11 @@ def _with_group(state: _State, group: Sequence[Tone], lower: int) -> _State:
         if not tones:
             hands.append(replace(hand, held=held))
             continue
+        reach = _WIDE * max(0, tones[-1].pitch - tones[0].pitch - _OCTAVE)
         pitches = [tone.pitch for tone in (*held, *tones)]
-        cost += _WIDE * max(0, max(pitches) - min(pitches) - _OCTAVE)
+        # what is still held may be held by the pedal
+        cost += max(reach, min(_WIDE * max(0, max(pitches) - min(pitches) - _OCTAVE), reach + _PEDAL))
+        cost += _FINGER * max(0, len(tones) - _FINGERS)
         place = (tones[0].pitch + tones[-1].pitch) / 2
         waited = float(start_q - hand.last_q)
         cost += _MOVE * abs(place - hand.place) / (1 + waited)

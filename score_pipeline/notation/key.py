@@ -3,12 +3,14 @@
 Method: the likelihood of each bar's pitch classes, weighted by their duration, under every key's profile (after
 Krumhansl, "Cognitive Foundations of Musical Pitch", 1990, chapter 2; in the likelihood form of Temperley, "Music and
 Probability", 2007, chapter 6), and the best path over the bars, on which a change of signature costs so much that a
-passing modulation does not pay.
+passing modulation does not pay. A neighbouring key, which sonatas modulate to without a new signature, costs more than
+a distant one, such as the other mode on the same tonic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +22,18 @@ from score_pipeline.notation.voices import Tone
 _MAJOR = np.array([0.184, 0.010, 0.155, 0.015, 0.175, 0.105, 0.020, 0.196, 0.012, 0.085, 0.013, 0.080])
 _MINOR = np.array([0.184, 0.012, 0.140, 0.165, 0.018, 0.105, 0.022, 0.196, 0.095, 0.015, 0.035, 0.060])
 
-_CHANGE = 60.0
-"""What a change of signature must gain, in nats of weighted pitch classes (see `_WEIGHT_CAP`)."""
+_NEAR_CHANGE, _FAR_CHANGE = 80.0, 50.0
+"""What a change of signature by up to two fifths, and by more, must gain in nats of weighted pitch classes (see
+`_WEIGHT_CAP`)."""
+
+_SHORTEST_BARS = 8
+"""A signature holds at least this long; a last cadence in major is no new key."""
 
 _WEIGHT_CAP = 4.0
 """A bar counts at most this many quarters' worth of notes, so that thick scoring does not modulate."""
 
 _EDGE_BARS, _EDGE_WEIGHT = 4, 4.0
-"""The first and last bars say most about the home key; tuned, like `_CHANGE`, on 323 scores with signatures."""
+"""The first and last bars say most about the home key; tuned, like the changes' costs, on 323 scores."""
 
 _FIFTHS = tuple(range(-6, 7))
 
@@ -36,17 +42,37 @@ def key_of_bars(tones: Iterable[Tone], bars: Sequence[Bar]) -> list[int]:
     """Signature (sharps positive, flats negative) of every bar, in concert pitch."""
     shares = _shares(tones, bars)
     likelihood = _likelihood(shares)
+    price = _prices()
     previous = likelihood[0]
     back = np.zeros(likelihood.shape, dtype=np.int64)
     for index in range(1, len(bars)):
-        leap = int(np.argmax(previous))
-        stay = previous >= previous[leap] - _CHANGE
-        back[index] = np.where(stay, np.arange(len(_FIFTHS)), leap)
-        previous = np.where(stay, previous, previous[leap] - _CHANGE) + likelihood[index]
+        arrival = previous[:, None] - price
+        back[index] = np.argmax(arrival, axis=0)
+        previous = np.max(arrival, axis=0) + likelihood[index]
     path = [int(np.argmax(previous))]
     for index in range(len(bars) - 1, 0, -1):
         path.append(int(back[index][path[-1]]))
-    return [_FIFTHS[choice] for choice in reversed(path)]
+    return _without_short_ones([_FIFTHS[choice] for choice in reversed(path)])
+
+
+def _prices() -> NDArray[np.float64]:
+    """Cost of going from each signature to each, shape (signatures, signatures); six sharps are next to five flats."""
+    apart = np.abs(np.subtract.outer(_FIFTHS, _FIFTHS))
+    apart = np.minimum(apart, 12 - apart)
+    return np.asarray(np.where(apart > 2, _FAR_CHANGE, _NEAR_CHANGE) * ~np.eye(len(_FIFTHS), dtype=bool))
+
+
+def _without_short_ones(keys: list[int]) -> list[int]:
+    """The keys, with stretches shorter than `_SHORTEST_BARS` given to the one before (the first to the one after)."""
+    runs = [(key, len(list(group))) for key, group in groupby(keys)]
+    long_ones = [index for index, (_, length) in enumerate(runs) if length >= _SHORTEST_BARS]
+    if not long_ones:
+        return [max(runs, key=lambda run: run[1])[0]] * len(keys)
+    result: list[int] = []
+    for index, (_, length) in enumerate(runs):
+        holder = max((other for other in long_ones if other <= index), default=long_ones[0])
+        result += [runs[holder][0]] * length
+    return result
 
 
 def _shares(tones: Iterable[Tone], bars: Sequence[Bar]) -> NDArray[np.float64]:

@@ -57,6 +57,31 @@ def bars_of(grid: BeatGrid, first_q: Fraction, last_q: Fraction) -> list[Bar]:
     return bars
 
 
+def bars_of_page(grid: BeatGrid, first_q: Fraction, last_q: Fraction) -> list[Bar]:
+    """As `bars_of`, without silence before the music; a host's bars stay as they are.
+
+    A tracker may hear beats before anybody plays: a pickup starts with its first note, on a whole eighth where the
+    meter counts those, else on a whole quarter, and is left out where nobody plays in it.
+    """
+    bars = bars_of(grid, first_q, last_q)
+    pickup = bars[0]
+    if len(bars) < 2 or pickup.offset_q == 0:
+        return bars
+    if pickup.end_q <= first_q:
+        return bars[1:]
+    step = Fraction(1, 2) if pickup.meter.unit > 4 else Fraction(1)
+    silent = (first_q - pickup.start_q) // step * step
+    if silent <= 0 or grid.source == "host":
+        return bars
+    shorter = replace(
+        pickup,
+        start_q=pickup.start_q + silent,
+        length_q=pickup.length_q - silent,
+        offset_q=pickup.offset_q + silent,
+    )
+    return [shorter, *bars[1:]]
+
+
 def _bars_of_beats(grid: BeatGrid) -> list[Bar]:
     """The grid's own bars; the last one is completed to its meter."""
     quarters = grid.beat_quarter.tolist()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from score_pipeline.instruments import instrument, score_order
-from score_pipeline.notation.measures import Bar, bars_of, meter_of_length, tempos_of
+from score_pipeline.notation.measures import Bar, bars_of, bars_of_page, meter_of_length, tempos_of
 from score_pipeline.types import BeatGrid, Meter, QuantisedTrack, Track
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def score_midi(tracks: Sequence[QuantisedTrack], grid: BeatGrid) -> bytes:
     notes = [note for track in tracks for note in track.notes]
     first_q = min((note.onset_q for note in notes), default=Fraction(0))
     last_q = max((note.onset_q + note.duration_q for note in notes), default=Fraction(0))
-    bars = bars_of(grid, first_q, last_q)
+    bars = bars_of_page(grid, first_q, last_q)
     origin_q = bars[0].start_q
 
     def tick(quarter: Fraction) -> int:

@@ -34,6 +34,12 @@ _DOCTYPE = (
     b'"http://www.musicxml.org/dtds/partwise.dtd">\n'
 )
 
+_CLEFS = {
+    "treble": ("G", "2", ""), "alto": ("C", "3", ""), "tenor": ("C", "4", ""), "bass": ("F", "4", ""),
+    "treble8vb": ("G", "2", "-1"),
+}  # fmt: skip
+"""Sign, line and octave change of the clefs that a staff may change to inside a bar."""
+
 _SECOND_STAFF_VOICES = 4
 """Added to the voice of a second staff, as MuseScore counts."""
 
@@ -244,6 +250,7 @@ def _part_element(part: Part, staves: Sequence[ET.Element], part_id: str) -> ET.
             element.set("implicit", "yes")
         for staff, measures in enumerate(of_staves, start=1):
             source = measures[index]
+            _add_clefs_inside(source, measure, staff)
             if staff > 1:
                 backup = ET.SubElement(element, "backup")
                 _append(backup, "duration", str(_ticks(measure.length_q)))
@@ -266,6 +273,28 @@ def _part_element(part: Part, staves: Sequence[ET.Element], part_id: str) -> ET.
         if index == 0:
             _complete_attributes(element, row)
     return result
+
+
+def _add_clefs_inside(source: ET.Element, measure: Measure, staff: int) -> None:
+    """The clefs that a staff changes to inside a bar, each before the first note written at its place."""
+    for onset_q, of_staff, name in measure.clefs:
+        if of_staff != staff or onset_q == 0:
+            continue
+        wanted, at = _ticks(onset_q), 0
+        for place, child in enumerate(source):
+            if child.tag == "note" and at == wanted and child.find("chord") is None:
+                sign, line, octave = _CLEFS[name]
+                attributes = ET.Element("attributes")
+                clef = _append(attributes, "clef")
+                _append(clef, "sign", sign)
+                _append(clef, "line", line)
+                if octave:
+                    _append(clef, "clef-octave-change", octave)
+                source.insert(place, attributes)
+                break
+            if child.find("chord") is None:
+                length = int(child.findtext("duration") or 0)
+                at += -length if child.tag == "backup" else length
 
 
 def _add_hairpin(measure: ET.Element, kind: str) -> None:

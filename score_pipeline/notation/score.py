@@ -13,7 +13,7 @@ from score_pipeline.instruments import Clef, Instrument, instrument, score_order
 from score_pipeline.notation import clefs, durations, key, spelling, voices
 from score_pipeline.notation.dynamics import dynamics_of, hairpins_of
 from score_pipeline.notation.hands import split_hands
-from score_pipeline.notation.measures import Bar, bar_at, bars_of, tempos_of
+from score_pipeline.notation.measures import Bar, bar_at, bars_of_page, tempos_of
 from score_pipeline.notation.rehearsal import rehearsal_marks
 from score_pipeline.notation.voices import Chord, Tone
 from score_pipeline.settings import NotationSettings
@@ -55,7 +55,7 @@ def build_score(
     players = _players(tracks, finest)
     first_q = min((tone.start_q for player in players for tone in player.tones), default=Fraction(0))
     last_q = max((tone.end_q for player in players for tone in player.tones), default=first_q)
-    bars = _without_empty_pickup(bars_of(grid, first_q, last_q), first_q)
+    bars = bars_of_page(grid, first_q, last_q)
     keys = key.key_of_bars((tone for player in players if player.row.is_pitched for tone in player.tones), bars)
     tempos = tempos_of(grid, bars)
     marks = rehearsal_marks([player.tones for player in players], bars, _changes(bars, keys, tempos))
@@ -84,13 +84,6 @@ def _players(tracks: Sequence[QuantisedTrack], shortest_q: Fraction) -> list[_Pl
         graces = tuple(voices.graces_of(track.notes, shortest_q)) if row.is_pitched else ()
         players.append(_Player(row, track.player, row.name + number, row.abbreviation + number, tones, graces))
     return players
-
-
-def _without_empty_pickup(bars: list[Bar], first_q: Fraction) -> list[Bar]:
-    """A tracker may hear beats before the music; a pickup bar in which nobody plays is left out."""
-    if len(bars) > 1 and bars[0].offset_q > 0 and bars[0].end_q <= first_q:
-        return bars[1:]
-    return bars
 
 
 def _spelled(players: Sequence[_Player], bars: Sequence[Bar], keys: Sequence[int]) -> list[_Player]:
@@ -200,8 +193,9 @@ def _chords_of_staff(tones: Sequence[Tone], row: Instrument) -> list[Chord]:
     if not row.is_pitched:
         return voices.single_voice(_struck(tones))
     if row.polyphony == 1:
-        return voices.single_voice(tones)
-    return voices.two_voices(tones, is_line=row.staves == 1 and row.family == "strings")
+        return voices.without_lone_dots(voices.single_voice(tones))
+    is_line = row.staves == 1 and row.family == "strings"
+    return voices.without_lone_dots(voices.two_voices(tones, is_line=is_line))
 
 
 def _struck(tones: Sequence[Tone]) -> list[Tone]:
@@ -385,13 +379,22 @@ def _with_clefs(measures: Sequence[Measure], row: Instrument) -> list[Measure]:
     begun: list[list[tuple[Fraction, int, str]]] = [[] for _ in measures]
     for staff in range(1, row.staves + 1):
         allowed: tuple[Clef, ...] = row.clefs[::-1] if staff == 2 else row.clefs
-        pitches = [
-            [pitch for event in measure.events if event.staff == staff for pitch in event.pitches]
-            for measure in measures
-        ]
-        before: Clef | None = None
-        for index, clef in enumerate(clefs.choose_clefs(pitches, allowed)):
-            if clef != before:
-                begun[index].append((Fraction(0), staff, clef))
-            before = clef
+        pitches = [_pitches_of_beats(measure, staff) for measure in measures]
+        for index, changes in enumerate(clefs.choose_clefs(pitches, allowed)):
+            begun[index] += [(onset_q, staff, clef) for onset_q, clef in changes]
     return [replace(measure, clefs=tuple(new)) for measure, new in zip(measures, begun, strict=True)]
+
+
+def _pitches_of_beats(measure: Measure, staff: int) -> list[tuple[Fraction, list[Spelling]]]:
+    """What a staff plays, by the places in the bar at which it may change its clef: beats on which a note begins."""
+    offset_q = measure.meter.bar_q - measure.length_q
+    beat_q = max(measure.meter.beat_q, Fraction(1, 2))
+    places: list[tuple[Fraction, list[Spelling]]] = [(Fraction(0), [])]
+    events = sorted((event for event in measure.events if event.staff == staff), key=lambda event: event.onset_q)
+    for event in events:
+        if event.is_rest:
+            continue
+        if event.onset_q > places[-1][0] and (event.onset_q + offset_q) % beat_q == 0:
+            places.append((event.onset_q, []))
+        places[-1][1].extend(event.pitches)
+    return places

@@ -119,8 +119,9 @@ def _measure(
 
     result = stream.Measure(number=measure.number)
     for onset_q, of_staff, name in measure.clefs:
-        if of_staff == staff:
-            result.coreInsert(float(onset_q), _m21_clef(clef, name))
+        # music21 would put one inside the bar apart from the voices; `musicxml` writes those
+        if of_staff == staff and onset_q == 0:
+            result.coreInsert(0.0, _m21_clef(clef, name))
     if before is None or before.key_fifths != measure.key_fifths:
         result.coreInsert(0.0, key.KeySignature(measure.key_fifths))
         if before is not None:

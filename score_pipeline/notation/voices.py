@@ -9,7 +9,7 @@ upper voice of a staff and the only one wherever one is enough.
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -125,8 +125,41 @@ def two_voices(tones: Sequence[Tone], *, is_line: bool = False) -> list[Chord]:
     chords: list[Chord] = []
     for region in _regions(tones):
         groups = [sorted(group, key=lambda tone: -tone.pitch) for _, group in groupby(region, lambda t: t.start_q)]
-        chords += _chords(groups, _best_split(groups, _LINE_ENTRY if is_line else _ENTRY))
+        chords += _chords(groups, _best_split(_released_together(groups), _LINE_ENTRY if is_line else _ENTRY))
     return chords
+
+
+def _released_together(groups: Sequence[Sequence[Tone]]) -> list[list[Tone]]:
+    """The groups as a player means them: fingers that leave a chord a little apart, while nothing new is struck."""
+    starts = [group[0].start_q for group in groups]
+    meant = []
+    for group in groups:
+        last = max(tone.end_q for tone in group)
+        meant.append(
+            [
+                replace(tone, end_q=last)
+                if tone.end_q - tone.start_q >= _SAME_RELEASE * (last - tone.start_q)
+                and bisect_left(starts, tone.end_q) == bisect_left(starts, last)
+                else tone
+                for tone in group
+            ]
+        )
+    return meant
+
+
+def without_lone_dots(chords: Sequence[Chord]) -> list[Chord]:
+    """The chords, with staccato only where a voice has at least `_DOTS` of them in a row: a touch, not an accident."""
+    kept: dict[int, Chord] = {}
+    for voice in (1, 2):
+        line = [index for index, chord in enumerate(chords) if chord.voice == voice]
+        for short, run in groupby(line, lambda index: all(tone.staccato for tone in chords[index].tones)):
+            members = list(run)
+            for index in members:
+                chord = chords[index]
+                if short and len(members) < _DOTS:
+                    chord = replace(chord, tones=tuple(replace(tone, staccato=False) for tone in chord.tones))
+                kept[index] = chord
+    return [kept[index] for index in range(len(chords))]
 
 
 def _regions(tones: Sequence[Tone]) -> Iterable[list[Tone]]:
@@ -169,6 +202,12 @@ _TOP_SILENT = 0.5
 _CROSSING = 1.5
 _LEAP_PER_SEMITONE = 0.02
 _CUT = 0.2
+
+_SAME_RELEASE = Fraction(2, 3)
+"""Share of the longest tone's length from which on a tone of its chord is thought to be let go with it."""
+
+_DOTS = 3
+"""Staccato notes in a row that are worth their dots."""
 
 
 @dataclass(frozen=True)

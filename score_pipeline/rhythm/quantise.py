@@ -445,7 +445,10 @@ def _lengths(
 
     `placed` holds (tick, pitch, index), sorted.
     """
-    onsets = sorted({tick for tick, _, _ in placed})
+    struck: dict[int, list[int]] = defaultdict(list)
+    for tick, pitch, _ in placed:
+        struck[tick].append(pitch)
+    onsets = sorted(struck)
     after = dict(pairwise(onsets))
     next_same: dict[int, int] = {}
     upcoming: dict[int, int] = {}
@@ -456,7 +459,7 @@ def _lengths(
     fixed: dict[int, Fraction] = {}
     sounding: list[float] = []
     options: list[dict[Fraction, float]] = []
-    for number, (tick, _, index) in enumerate(placed):
+    for number, (tick, own, index) in enumerate(placed):
         start = Fraction(tick, ticks_per_quarter)
         sounded = max(played[index].offset - residual[index] - float(start), 1e-3)
         limit = next_same.get(index)
@@ -467,11 +470,16 @@ def _lengths(
         if exact and kept > 0 and abs(kept / ticks_per_quarter - sounded) < _EXACT_Q:
             value = Fraction(kept, ticks_per_quarter)
             fixed[number] = value if longest is None else min(value, longest)
-        ends: list[Fraction] = []
+        # what a hand or a bow goes on to lies near; other lines' onsets are poorer ends, and none is passed by them
+        ends: dict[Fraction, float] = {}
+        passed = 0
         following = after.get(tick)
         while following is not None and (limit is None or following <= limit) and len(ends) < 16:
-            ends.append(Fraction(following, ticks_per_quarter) - start)
-            if float(ends[-1]) > sounded + 2:
+            end = Fraction(following, ticks_per_quarter) - start
+            near = solo or any(abs(pitch - own) <= _NEAR for pitch in struck[following])
+            ends[end] = _PASSED * passed + (0.0 if near else _FOREIGN_END)
+            passed += near
+            if float(end) > sounded + 2:
                 break
             following = after.get(following)
         sounding.append(sounded)
@@ -501,12 +509,18 @@ _CROOKED_END = 2.0
 """Further cost where that is not on an eighth: it needs a tie or a short rest."""
 _SLIVER = 1.2
 """Further cost where less than an eighth is left of the time to the next note."""
+_NEAR = 7
+"""Semitones within which a note's line is thought to go on: a fifth."""
+_PASSED = 0.15
+"""Cost of every onset of its line that a note is held over."""
+_FOREIGN_END = 0.8
+"""Cost of a note that ends where only a distant line of the part has an onset: it leaves a rest in its own."""
 
 
 def _length_options(
-    sounded: float, ends: Sequence[Fraction], longest: Fraction | None, start: Fraction
+    sounded: float, ends: Mapping[Fraction, float], longest: Fraction | None, start: Fraction
 ) -> dict[Fraction, float]:
-    """The values a note may be written with, and what each costs the reader.
+    """The values a note may be written with, and what each costs the reader; `ends` has those up to other onsets.
 
     A value that lasts to another onset of the part is nearly free, one that leaves a rest is not, least of all a
     short rest.
@@ -515,7 +529,7 @@ def _length_options(
     options: dict[Fraction, float] = {}
 
     def price(value: Fraction) -> float:
-        left = ends[0] - value if ends else Fraction(4)
+        left = min(ends) - value if ends else Fraction(4)
         end = start + value
         crooked = end.denominator > 2 and end.denominator % 3 != 0
         return _REST + (_SLIVER if 0 < left < Fraction(1, 2) else 0.0) + (_CROOKED_END if crooked else 0.0)
@@ -526,7 +540,7 @@ def _length_options(
         if (value.denominator == 3) != triple and (value.denominator == 3 or value < Fraction(1, 2)):
             continue
         options[value] = price(value)
-    options.update({value: 0.15 * rank for rank, value in enumerate(ends)})
+    options.update(ends)
     if not options:
         assert longest is not None
         return {longest: 0.0}

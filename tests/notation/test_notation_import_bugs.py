@@ -194,13 +194,13 @@ def test_grace_notes_take_no_time_and_are_read(help_with: SimpleNamespace) -> No
 
 
 def test_staccato_is_a_dot_and_not_a_rest(help_with: SimpleNamespace) -> None:
-    grid = help_with.grid_of(Meter(2, 4), 2)
-    track = help_with.track_of("bassoon", [(0, 1, 50), (1, 1, 52), (2, 2, 50)], grid)
+    grid = help_with.grid_of(Meter(3, 4), 2)
+    track = help_with.track_of("bassoon", [(0, 1, 50), (1, 1, 52), (2, 1, 48), (3, 3, 50)], grid)
     notes = tuple(replace(note, staccato=note.duration_q == 1) for note in track.notes)
     content = to_musicxml(build_score([replace(track, notes=notes)], grid, NotationSettings(), "short"))
     help_with.schema().validate(content)
     heads = ET.fromstring(content).findall(".//note")
-    assert [head.find("notations/articulations/staccato") is not None for head in heads] == [True, True, False]
+    assert [head.find("notations/articulations/staccato") is not None for head in heads] == [True] * 3 + [False]
 
 
 def test_beats_finer_than_the_shortest_note_can_be_written(help_with: SimpleNamespace) -> None:
@@ -215,3 +215,19 @@ def test_a_note_held_into_the_next_is_no_second_voice_of_a_violin(help_with: Sim
     held = [(at, 2 if at in (5, 9) else length, pitch) for at, length, pitch in tune]
     score = build_score([help_with.track_of("violin", held, grid)], grid, NotationSettings(), "held")
     assert {event.voice for measure in score.parts[0].measures for event in measure.events} == {1}
+
+
+def test_a_clef_inside_a_bar_is_read_by_everybody(help_with: SimpleNamespace) -> None:
+    """On one staff, and on the lower of two beside a held voice, which music21 writes apart."""
+    grid = help_with.grid_of(Meter(4, 4), 4)
+    cello = [(k, 1, 43 + k % 5) for k in range(6)] + [(6 + k, 1, 71 + k % 5) for k in range(10)]
+    piano = [(0, 4, 84), (4, 4, 84), (4, 2, 29), (4, 2, 41), (8, 8, 86)]
+    piano += [(6 + Fraction(k, 2), Fraction(1, 2), pitch + k % 3) for k in range(20) for pitch in (67, 70, 74)]
+    tracks = [help_with.track_of("cello", cello, grid), help_with.track_of("piano", piano, grid)]
+    score = help_with.build((tracks, grid))
+    changes = {part.instrument: [c for m in part.measures for c in m.clefs if c[0] > 0] for part in score.parts}
+    assert changes["cello"] == [(Fraction(2), 1, "treble")] and changes["piano"] == [(Fraction(2), 2, "treble")]
+    content = to_musicxml(score)
+    help_with.schema().validate(content.decode())
+    for read in (help_with.read_by_music21, help_with.read_by_partitura, help_with.read_by_verovio):
+        assert read(content) == help_with.sounding(score), read.__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import groupby, pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -116,6 +116,29 @@ def test_a_new_key_that_stays_is_written(help_with: SimpleNamespace) -> None:
     assert sum(a != b for a, b in pairwise(keys)) == 1
 
 
+def test_a_distant_key_of_many_bars_is_written_and_a_neighbour_is_not(help_with: SimpleNamespace) -> None:
+    """G major, then 32 bars of G minor (a minore), or of D major, as sonatas modulate."""
+    grid = help_with.grid_of(Meter(4, 4), 96)
+    minor = (0, 3, 7, 8, 7, 5, 3, 2, 3, 5, 8, 7, 3, 2, 0, 0)
+    in_minor = [(128 + 16 * k + i, 1, 67 + step) for k in range(8) for i, step in enumerate(minor)]
+    in_d = [(128 + 16 * k + i, 1, pitch) for k in range(8) for i, _, pitch in scale(62)]
+    outer = [(128 * part + 16 * k + i, 1, pitch) for part in (0, 2) for k in range(8) for i, _, pitch in scale(67)]
+    for middle, wanted in ((in_minor, [1, -2, 1]), (in_d, [1])):
+        for key in ("violin", "clarinet"):
+            part = help_with.build(([help_with.track_of(key, outer + middle, grid)], grid)).parts[0]
+            found = [fifths for fifths, _ in groupby(measure.key_fifths for measure in part.measures)]
+            assert found == [fifths + 2 * (key == "clarinet") for fifths in wanted]
+
+
+def test_a_last_cadence_in_major_is_no_new_key(help_with: SimpleNamespace) -> None:
+    grid = help_with.grid_of(Meter(4, 4), 24)
+    minor = (0, 2, 3, 5, 7, 8, 10, 12, 10, 8, 7, 5, 3, 2, 0, 0)
+    events = [(16 * k + i, 1, 60 + step) for k in range(5) for i, step in enumerate(minor)]
+    events += [(80 + i, 1, pitch) for i, pitch in enumerate((60, 64, 67, 72, 76, 72, 69, 71, 72, 67, 64, 69, 71, 76))]
+    score = help_with.build(([help_with.track_of("violin", [*events, (94, 2, 60)], grid)], grid))
+    assert {measure.key_fifths for measure in score.parts[0].measures} == {-3}
+
+
 def test_winds_have_one_voice_and_one_note_at_a_time(help_with: SimpleNamespace) -> None:
     grid = help_with.grid_of(Meter(4, 4), 1)
     events = [(0, 3, 72), (1, 2, 74), (2, 1, 76), (2, 2, 60)]
@@ -170,6 +193,60 @@ def test_clefs_follow_the_register_and_stay(help_with: SimpleNamespace) -> None:
     assert clefs[2] == (17, "bass")
 
 
+def test_fingers_that_leave_a_chord_apart_make_no_second_voice(help_with: SimpleNamespace) -> None:
+    grid = help_with.grid_of(Meter(4, 4), 2)
+    events = [(0, 4, 76), (0, 3, 64), (0, 3, 67), (0, 3, 71), (4, 4, 72)]
+    measures = help_with.build(([help_with.track_of("guitar", events, grid)], grid)).parts[0].measures
+    assert [len(event.pitches) for event in measures[0].events if not event.is_rest] == [4]
+
+
+def test_a_lone_staccato_is_an_accident(help_with: SimpleNamespace) -> None:
+    grid = help_with.grid_of(Meter(4, 4), 2)
+    track = help_with.track_of("violin", [(i, 1, 67 + i) for i in range(8)], grid)
+    for short in ({2}, {1, 2, 5}, {1, 2, 3}):
+        notes = tuple(replace(note, staccato=index in short) for index, note in enumerate(track.notes))
+        part = help_with.build(([replace(track, notes=notes)], grid)).parts[0]
+        dots = [event.staccato for measure in part.measures for event in measure.events]
+        assert dots == [short == {1, 2, 3} and index in short for index in range(8)]
+
+
+def test_a_hand_leaves_a_low_octave_to_the_pedal(help_with: SimpleNamespace) -> None:
+    grid = help_with.grid_of(Meter(3, 4), 4)
+    events = [(3 * bar, 3, pitch) for bar in range(4) for pitch in (29, 41)]
+    events += [(3 * bar + beat, 1, pitch) for bar in range(4) for beat in (1, 2) for pitch in (60, 65, 69, 77, 81, 84)]
+    score = help_with.build(([help_with.track_of("piano", events, grid)], grid))
+    upper = {
+        (event.staff, pitch.midi)
+        for measure in score.parts[0].measures
+        for event in measure.events
+        for pitch in event.pitches
+        if pitch.midi > 41
+    }
+    assert upper == {(2, 60), (2, 65), (2, 69), (1, 77), (1, 81), (1, 84)}
+
+
+def test_a_single_high_beat_changes_no_clef(help_with: SimpleNamespace) -> None:
+    grid = help_with.grid_of(Meter(4, 4), 8)
+    line = [(i, 1, 69 if i == 13 else 48 + i % 5) for i in range(32)]
+    for key in ("cello", "bassoon", "trombone"):
+        part = help_with.build(([help_with.track_of(key, line, grid)], grid)).parts[0]
+        assert [clef for measure in part.measures for clef in measure.clefs] == [(0, 1, "bass")]
+
+
+def test_a_phrase_in_the_high_register_has_its_clef(help_with: SimpleNamespace) -> None:
+    """Written pitches: the horn's lie a fifth above what sounds."""
+    grid = help_with.grid_of(Meter(4, 4), 24)
+    for key, usual, other, clefs in (
+        ("cello", 43, 67, ["bass", "tenor", "bass"]),
+        ("bassoon", 43, 67, ["bass", "tenor", "bass"]),
+        ("viola", 52, 84, ["alto", "treble", "alto"]),
+        ("horn", 60, 38, ["treble", "bass", "treble"]),
+    ):
+        line = [(i, 1, (other if 32 <= i < 64 else usual) + i % 5) for i in range(96)]
+        part = help_with.build(([help_with.track_of(key, line, grid)], grid)).parts[0]
+        assert [clef for measure in part.measures for _, _, clef in measure.clefs] == clefs, key
+
+
 def test_a_pickup_is_bar_nought(pickup: Any, help_with: SimpleNamespace) -> None:
     score = help_with.build(pickup)
     assert [measure.number for measure in score.parts[0].measures] == [0, 1, 2]
@@ -181,6 +258,21 @@ def test_an_empty_pickup_is_left_out(help_with: SimpleNamespace) -> None:
     grid = help_with.grid_of(Meter(4, 4), 2, pickup_beats=2)
     score = help_with.build(([help_with.track_of("violin", [(0, 4, 67)], grid)], grid))
     assert [measure.number for measure in score.parts[0].measures] == [1]
+
+
+@pytest.mark.parametrize(
+    ("meter", "heard_beats", "first_q", "length_q"),
+    [(Meter(2, 2), 1, -1, 1), (Meter(6, 8), 1, Fraction(-1, 2), Fraction(1, 2)), (Meter(4, 4), 3, Fraction(-3, 2), 2)],
+)
+def test_a_pickup_starts_with_its_first_note(
+    meter: Meter, heard_beats: int, first_q: Fraction, length_q: Fraction, help_with: SimpleNamespace
+) -> None:
+    grid = help_with.grid_of(meter, 2, pickup_beats=heard_beats)
+    track = help_with.track_of("violin", [(first_q, -first_q, 67), (0, 2, 71)], grid)
+    measures = help_with.build(([track], grid)).parts[0].measures
+    assert [(measure.number, measure.length_q) for measure in measures] == [(0, length_q), (1, meter.bar_q)]
+    of_host = help_with.build(([track], replace(grid, source="host"))).parts[0].measures
+    assert of_host[0].length_q == heard_beats * meter.beat_q
 
 
 def test_bars_cover_notes_before_and_after_the_grid(help_with: SimpleNamespace) -> None:

@@ -279,3 +279,13 @@ def test_detail_is_the_finest_step_of_free_notes(detail: str, finest: Fraction) 
 def test_a_detail_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="plain, normal, full"):
         RhythmSettings(detail="fine")
+
+
+def test_a_tune_is_held_to_its_own_next_note_over_an_accompaniment() -> None:
+    """Let go early, it ends where the other hand goes on; that is no place for a rest in the tune."""
+    grid = ruler(90.0)
+    tune = [(F(4 * bar + at), value, 76 + bar) for bar in range(8) for at, value in ((0, F(3)), (3, F(1)))]
+    chords = [(F(k, 2), F(1, 2), pitch) for k in range(64) for pitch in (48, 52)]
+    notes = (*played(tune, grid, held=0.82, key="piano").notes, *played(chords, grid, held=0.95, key="piano").notes)
+    (found,) = quantise([Track("piano", 1, notes)], grid, RhythmSettings())
+    assert [note.duration_q for note in found.notes if note.note.pitch >= 76] == [3, 1] * 8
