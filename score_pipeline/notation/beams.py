@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from score_pipeline.notation.durations import closes
 from score_pipeline.types import Meter, ScoreEvent
 
 Beam = tuple[str, ...]
@@ -22,6 +23,20 @@ def flags(event: ScoreEvent) -> int:
     while value < 1:
         value, count = value * 2, count + 1
     return count
+
+
+def tuplets_of(events: Sequence[ScoreEvent]) -> list[list[int]]:
+    """The tuplets of one voice in one bar, each as the indices of its events; one ends as soon as it is complete."""
+    found: list[list[int]] = []
+    group: list[int] = []
+    for index, event in enumerate(events):
+        if event.tuplet is None:
+            continue
+        group.append(index)
+        if closes(event.onset_q + event.duration_q - events[group[0]].onset_q, event.tuplet):
+            found.append(group)
+            group = []
+    return found
 
 
 def beams_of(events: Sequence[ScoreEvent], meter: Meter, offset_q: Fraction) -> list[Beam]:
@@ -50,12 +65,19 @@ def _beam(counts: Sequence[int], place: int, level: int) -> str:
 def _groups(events: Sequence[ScoreEvent], meter: Meter, offset_q: Fraction) -> list[list[int]]:
     """Runs of flagged notes without a rest between them, inside one beam window."""
     groups: list[list[int]] = []
+    # what fills more than a beat together is beamed together
+    wide = {
+        index: group[0]
+        for group in tuplets_of(events)
+        if events[group[-1]].onset_q + events[group[-1]].duration_q - events[group[0]].onset_q > 1
+        for index in group
+    }
     window_before: object = None
     for index, event in enumerate(events):
         if event.is_rest or flags(event) == 0:
             window_before = None
             continue
-        window = _window(events, event, meter, offset_q)
+        window: object = ("tuplet", wide[index]) if index in wide else _window(events, event, meter, offset_q)
         if window != window_before:
             groups.append([])
         groups[-1].append(index)

@@ -29,6 +29,9 @@ _VALUES: dict[Fraction, tuple[Fraction, int]] = {
 }
 
 TRIPLET = (3, 2)
+SEXTUPLET = (6, 4)
+_LONG_TUPLETS = ((5, 4), SEXTUPLET, (7, 4))
+"""Tuplets of a quarter or a half; six in a half are two triplets."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a voice that is written as a triplet: three values in the time of two."""
+    """A stretch of a voice that is written as a tuplet: (3, 2) is three values in the time of two."""
 
     start_q: Fraction
     end_q: Fraction
+    tuplet: tuple[int, int] = TRIPLET
 
 
 def value_of(length_q: Fraction) -> tuple[Fraction, int] | None:
@@ -89,13 +93,27 @@ def split_rest(start_q: Fraction, end_q: Fraction, meter: Meter) -> list[Piece]:
 
 
 def split_in_tuplet(start_q: Fraction, end_q: Fraction, window: Window, rest: bool) -> list[Piece]:
-    """As `split_note` and `split_rest`, for a stretch inside a triplet."""
-    third = (window.end_q - window.start_q) / 3
-    divisions = tuple([3 * third] + [third / 2**power for power in range(6)])
+    """As `split_note` and `split_rest`, for a stretch inside a tuplet."""
+    whole = window.end_q - window.start_q
+    step = whole / window.tuplet[0]
+    divisions = tuple([whole] + [step / 2**power for power in range(6)])
     pieces = _split(
-        start_q - window.start_q, end_q - window.start_q, divisions, compound=False, rest=rest, stretch=Fraction(3, 2)
+        start_q - window.start_q,
+        end_q - window.start_q,
+        divisions,
+        compound=False,
+        rest=rest,
+        stretch=Fraction(*window.tuplet),
     )
-    return [Piece(window.start_q + a, window.start_q + b, TRIPLET) for a, b in pieces]
+    return [Piece(window.start_q + a, window.start_q + b, window.tuplet) for a, b in pieces]
+
+
+def closes(length_q: Fraction, tuplet: tuple[int, int]) -> bool:
+    """Whether the values of a tuplet are complete when they have lasted `length_q`: their sum is a plain value again.
+
+    Half of a sextuplet would be one too; sextuplets last a quarter.
+    """
+    return _is_binary(length_q) and (tuplet != SEXTUPLET or length_q == 1)
 
 
 def _split(
@@ -206,16 +224,17 @@ def _compound_beat_level(divisions: Sequence[Fraction]) -> int:
     )
 
 
-def triplet_windows(
+def tuplet_windows(
     edges_q: Iterable[Fraction],
     start_q: Fraction,
     end_q: Fraction,
     meter: Meter,
     rests_q: Sequence[tuple[Fraction, Fraction]] = (),
 ) -> list[Window]:
-    """Stretches of the bar [start_q, end_q) that a voice with these note edges must write as triplets.
+    """Stretches of the bar [start_q, end_q) that a voice with these note edges must write as tuplets.
 
-    The choice over halves, quarters and eighths takes the fewest brackets and the fewest notes cut by them; rests
+    Triplets take halves, quarters or eighths, quintuplets and septuplets halves or quarters, sextuplets (where all six
+    notes are there) quarters. The choice takes the fewest brackets and the fewest notes cut by them; rests
     (start, end) may be cut anywhere. Edges must be on a grid that some choice can write (see `fit`), or it is a
     ValueError.
     """
@@ -229,7 +248,7 @@ def triplet_windows(
             continue
         plan = _plan(low, high, inside, rests_q)
         if plan is None:
-            raise ValueError(f"edges {inside} fit no triplet")
+            raise ValueError(f"edges {inside} fit no tuplet")
         windows += plan[1]
     return windows
 
@@ -267,6 +286,13 @@ def _plan(
     meant = size >= Fraction(1, 2) or any(edge.denominator % 12 == 0 for edge in inside)
     if meant and all((edge - low) % _finest_in_triplet(size) == 0 for edge in inside):
         options.append((1 + sum((edge - low) % third != 0 for edge in inside), [Window(low, high)]))
+    for tuplet in _LONG_TUPLETS if size in (1, 2) else ():
+        step = size / tuplet[0]
+        # one edge on a fifth is another voice's, not a quintuplet
+        enough = 5 if tuplet == SEXTUPLET else tuplet[0] // 2 + 1
+        fits = all((edge - low) % step == 0 for edge in inside)
+        if fits and len(inside) >= enough and (tuplet != SEXTUPLET or size == 1):
+            options.append((1, [Window(low, high, tuplet)]))
     if size > Fraction(1, 4):
         left = _plan(low, middle, [edge for edge in inside if edge < middle], rests_q)
         right = _plan(middle, high, [edge for edge in inside if edge > middle], rests_q)

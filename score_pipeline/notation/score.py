@@ -9,6 +9,8 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import PurePath
 
+import numpy as np
+
 from score_pipeline.instruments import Clef, Instrument, instrument, score_order
 from score_pipeline.notation import clefs, durations, key, spelling, voices
 from score_pipeline.notation.dynamics import dynamics_of, hairpins_of
@@ -29,6 +31,9 @@ from score_pipeline.types import (
     Tie,
 )
 
+_EXACT_S = 1e-3
+"""Seconds within which no player ends every note where it is written, and every program does."""
+
 
 @dataclass(frozen=True)
 class _Player:
@@ -40,6 +45,8 @@ class _Player:
     abbreviation: str
     tones: tuple[Tone, ...]
     graces: tuple[Tone, ...] = ()
+    is_played: bool = True
+    """Whether people's hands decided where notes end; a program's notes end where they are written."""
 
 
 def build_score(
@@ -52,7 +59,7 @@ def build_score(
     """
     # the beats of 17/32 lie finer than sixteenths, and what begins on a beat is written there
     finest = min([settings.shortest_written_q, *(Fraction(4, meter.unit) for meter in set(grid.meter))])
-    players = _players(tracks, finest)
+    players = _players(tracks, grid, finest)
     first_q = min((tone.start_q for player in players for tone in player.tones), default=Fraction(0))
     last_q = max((tone.end_q for player in players for tone in player.tones), default=first_q)
     bars = bars_of_page(grid, first_q, last_q)
@@ -70,7 +77,7 @@ def build_score(
     )
 
 
-def _players(tracks: Sequence[QuantisedTrack], shortest_q: Fraction) -> list[_Player]:
+def _players(tracks: Sequence[QuantisedTrack], grid: BeatGrid, shortest_q: Fraction) -> list[_Player]:
     """Tracks in the order of the page, named, and numbered where an instrument has several players."""
     ordered = sorted(tracks, key=lambda track: (score_order(track.instrument), track.player))
     counts = {key_: sum(track.instrument == key_ for track in tracks) for key_ in {t.instrument for t in tracks}}
@@ -82,8 +89,17 @@ def _players(tracks: Sequence[QuantisedTrack], shortest_q: Fraction) -> list[_Pl
         number = f" {seen[row.key]}" if counts[row.key] > 1 else ""
         tones = tuple(voices.settle(track.notes, row, shortest_q))
         graces = tuple(voices.graces_of(track.notes, shortest_q)) if row.is_pitched else ()
-        players.append(_Player(row, track.player, row.name + number, row.abbreviation + number, tones, graces))
+        is_played = not _ends_as_written(track, grid)
+        name, abbreviation = row.name + number, row.abbreviation + number
+        players.append(_Player(row, track.player, name, abbreviation, tones, graces, is_played))
     return players
+
+
+def _ends_as_written(track: QuantisedTrack, grid: BeatGrid) -> bool:
+    """Whether every note lasted exactly as long as it is written."""
+    notes = [note for note in track.notes if not note.grace]
+    ends_s = grid.to_seconds([float(note.onset_q + note.duration_q) for note in notes])
+    return bool(np.all(np.abs(ends_s - np.array([note.note.offset_s for note in notes])) < _EXACT_S))
 
 
 def _spelled(players: Sequence[_Player], bars: Sequence[Bar], keys: Sequence[int]) -> list[_Player]:
@@ -129,7 +145,9 @@ def _part(
     # the same shift for signature and notes, so that an enharmonic signature takes its notes along
     written_keys = [key.written_key(concert, row.transposition) if row.is_pitched else 0 for concert in keys]
     starts = [bar.start_q for bar in bars]
-    staves = [_writable(_chords_of_staff(tones, row), bars, starts) for tones in _staves(player.tones, row)]
+    staves = [
+        _writable(_chords_of_staff(tones, row, player.is_played), bars, starts) for tones in _staves(player.tones, row)
+    ]
     graces = _graces_of_chords(player.graces, [chord for chords in staves for chord in chords])
     per_bar: list[list[tuple[int, list[Chord]]]] = [[(staff, []) for staff in range(1, len(staves) + 1)] for _ in bars]
     for staff, chords in enumerate(staves):
@@ -189,13 +207,14 @@ def _staves(tones: Sequence[Tone], row: Instrument) -> list[Sequence[Tone]]:
     return list(split_hands(tones)) if row.staves == 2 else [tones]
 
 
-def _chords_of_staff(tones: Sequence[Tone], row: Instrument) -> list[Chord]:
+def _chords_of_staff(tones: Sequence[Tone], row: Instrument, is_played: bool) -> list[Chord]:
     if not row.is_pitched:
         return voices.single_voice(_struck(tones))
     if row.polyphony == 1:
         return voices.without_lone_dots(voices.single_voice(tones))
     is_line = row.staves == 1 and row.family == "strings"
-    return voices.without_lone_dots(voices.two_voices(tones, is_line=is_line))
+    chords = voices.two_voices(tones, is_line=is_line)
+    return voices.without_lone_dots(voices.without_slivers(chords) if is_played else chords)
 
 
 def _struck(tones: Sequence[Tone]) -> list[Tone]:
@@ -305,10 +324,10 @@ def _voice_events(
     shift: int,
     graces: Mapping[tuple[Fraction, int], Sequence[Tone]],
 ) -> list[ScoreEvent]:
-    """Notes cut into values that can be written, tied; rests cut so that they show the beats; triplets."""
+    """Notes cut into values that can be written, tied; rests cut so that they show the beats; tuplets."""
     low, high = bar.offset_q, bar.offset_q + bar.length_q
     rests = [(segment.start_q, segment.end_q) for segment in segments if segment.chord is None]
-    windows = durations.triplet_windows([segment.start_q for segment in segments], low, high, bar.meter, rests)
+    windows = durations.tuplet_windows([segment.start_q for segment in segments], low, high, bar.meter, rests)
     events: list[ScoreEvent] = []
     for segment in segments:
         pieces = _pieces(segment, windows, bar)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from score_pipeline.instruments import Instrument, instrument
 from score_pipeline.notation.accidentals import printed_accidentals
-from score_pipeline.notation.beams import Beam, beams_of, written_q
+from score_pipeline.notation.beams import Beam, beams_of, tuplets_of, written_q
 from score_pipeline.notation.drums import drum
 from score_pipeline.notation.durations import value_of
 from score_pipeline.quiet_imports import load_music21
@@ -163,25 +163,17 @@ def _m21_clef(clef: Any, name: str) -> Any:
 
 
 def _brackets(line: Sequence[ScoreEvent], beams: Sequence[Beam]) -> list[tuple[str, Fraction, bool]]:
-    """For each event ("start" | "stop" | "startStop" | "" , base value of its tuplet, whether to draw a bracket).
-
-    A tuplet ends as soon as its sum is a plain value again.
-    """
+    """For each event ("start" | "stop" | "startStop" | "" , base value of its tuplet, whether to draw a bracket)."""
     result: list[tuple[str, Fraction, bool]] = [("", Fraction(0), False)] * len(line)
-    group: list[int] = []
-    for index, event in enumerate(line):
-        if event.tuplet is None:
-            continue
-        group.append(index)
-        length = event.onset_q + event.duration_q - line[group[0]].onset_q
-        if length.denominator & (length.denominator - 1) == 0:
-            base = length / event.tuplet[1]
-            beamed = bool(beams[group[0]]) and beams[group[0]][0] == "start" and beams[group[-1]][:1] == ("stop",)
-            beamed = beamed and all(beams[i][:1] == ("continue",) for i in group[1:-1])
-            for place, member in enumerate(group):
-                ends = (place == 0) + 2 * (place + 1 == len(group))
-                result[member] = (("", "start", "stop", "startStop")[ends], base, not beamed)
-            group = []
+    for group in tuplets_of(line):
+        first, last = line[group[0]], line[group[-1]]
+        assert first.tuplet is not None
+        base = (last.onset_q + last.duration_q - first.onset_q) / first.tuplet[1]
+        beamed = beams[group[0]][:1] == ("start",) and beams[group[-1]][:1] == ("stop",)
+        beamed = beamed and all(beams[index][:1] == ("continue",) for index in group[1:-1])
+        for place, member in enumerate(group):
+            ends = (place == 0) + 2 * (place + 1 == len(group))
+            result[member] = (("", "start", "stop", "startStop")[ends], base, not beamed)
     return result
 
 

@@ -13,12 +13,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from score_pipeline.instruments import Instrument
 from score_pipeline.types import QuantisedNote
 
 _log = logging.getLogger(__name__)
+
+_TUPLETS = (5, 7)
+"""Equal parts of a quarter (or of a half) that are written as they come: no player is put there by chance."""
 
 _BEAM = 12
 """States kept in the search for voices; more changes nothing on the pieces tried."""
@@ -89,12 +92,15 @@ def _placed(note: QuantisedNote, shortest_q: Fraction) -> Tone:
     if end_q <= start_q:
         binary = (start_q / shortest_q).denominator == 1
         end_q = start_q + (shortest_q if binary else shortest_q * Fraction(2, 3))
+        if start_q.denominator in _TUPLETS:
+            end_q = start_q + Fraction(1, start_q.denominator)
     return Tone(start_q, end_q, note.note.pitch, note.note.velocity, note.note.confidence, staccato=note.staccato)
 
 
 def _nearest(position_q: Fraction, shortest_q: Fraction) -> Fraction:
     """The nearest place that can be written; a tie goes to the binary one."""
-    if (position_q / shortest_q).denominator == 1:
+    meant = position_q.denominator in _TUPLETS and shortest_q <= Fraction(1, 4)
+    if meant or (position_q / shortest_q).denominator == 1:
         return position_q
     third = shortest_q * Fraction(2, 3)
     places = [round(position_q / step) * step for step in (shortest_q, third)]
@@ -145,6 +151,22 @@ def _released_together(groups: Sequence[Sequence[Tone]]) -> list[list[Tone]]:
             ]
         )
     return meant
+
+
+def without_slivers(chords: Sequence[Chord]) -> list[Chord]:
+    """The chords of played music, held to the next of their voice where only a sliver of a rest would stand between.
+
+    Where a note was let go is known only roughly, and which voice it belongs to not before its staff is divided.
+    """
+    result = list(chords)
+    for voice in (1, 2):
+        line = [index for index, chord in enumerate(chords) if chord.voice == voice]
+        for index, following in pairwise(line):
+            chord, gap = chords[index], chords[following].start_q - chords[index].end_q
+            length = chord.end_q - chord.start_q
+            if 0 < gap <= _SLIVER and length >= (gap if gap < _SLIVER else 4 * gap):
+                result[index] = replace(chord, end_q=chords[following].start_q)
+    return result
 
 
 def without_lone_dots(chords: Sequence[Chord]) -> list[Chord]:
@@ -205,6 +227,9 @@ _CUT = 0.2
 
 _SAME_RELEASE = Fraction(2, 3)
 """Share of the longest tone's length from which on a tone of its chord is thought to be let go with it."""
+
+_SLIVER = Fraction(1, 2)
+"""A rest of an eighth is one after a half note, a shorter one after any note that is not shorter still."""
 
 _DOTS = 3
 """Staccato notes in a row that are worth their dots."""

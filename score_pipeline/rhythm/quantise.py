@@ -8,7 +8,9 @@ gives the same score. Positions are whole ticks while they are searched for and 
 Not the nearest grid point: all parts' notes are gathered into clusters, and a Viterbi path through the positions
 near each cluster pays for three things: distance (less where the neighbours stray the same way, because a player who
 is late stays late), crooked positions, and duple and triple notes in one quarter. A quarter is divided further than
-the settings say only where one player's successive notes would otherwise fall together. Notes that all sit on the
+the settings say only where one player's successive notes would otherwise fall together. Five, six or seven even
+notes of one player in a quarter (five or seven in a half) are a tuplet where that costs clearly less than what the path
+found for them; it is looked for after the path, since nobody else shares its positions. Notes that all sit on the
 grid exactly were written, not played, and keep their places and lengths.
 """
 
@@ -47,6 +49,10 @@ _LONELY_TRIPLET, _ALONE = 2.5, 4
 """Further cost of a triplet with none in as many quarters before and after it."""
 _INNER_TRIPLET = 3.5
 """Cost of a triplet position inside an eighth."""
+_TUPLETS = ((5, 1), (6, 1), (7, 1), (5, 2), (7, 2))
+"""Notes and quarters of the tuplets looked for."""
+_TUPLET = 9.0
+"""What a tuplet costs the reader: the path's own cost for the notes must exceed it."""
 _EXACT_Q = 1e-4
 """No player is this exact (50 microseconds); a sequencer is."""
 _GRACE = Fraction(1, 8)
@@ -74,6 +80,16 @@ class _Attack:
 
     notes: tuple[int, ...]
     at: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A tuplet of one track: its attacks, the tick of the first, and the ticks from one to the next."""
+
+    track: int
+    attacks: tuple[int, ...]
+    tick: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +125,14 @@ def quantise(tracks: Sequence[Track], grid: BeatGrid, settings: RhythmSettings) 
     solo = [instrument(track.instrument).polyphony == 1 for track in tracks]
     principal = _graces(played)
     attacks = _attacks(played, solo, principal)
-    onset_ticks, ticks_per_quarter, exact = _positions(played, attacks, solo, grid, settings)
+    onset_ticks, ticks_per_quarter, exact, runs = _positions(played, attacks, solo, grid, settings)
+    in_run = {
+        index: run.step
+        for run in runs
+        for attack in run.attacks
+        for index in attacks[attack].notes
+        if played[index].track == run.track
+    }
     residual = {
         index: attack.at - tick / ticks_per_quarter
         for attack, tick in zip(attacks, onset_ticks, strict=True)
@@ -126,7 +149,7 @@ def quantise(tracks: Sequence[Track], grid: BeatGrid, settings: RhythmSettings) 
     for number, track in enumerate(tracks):
         instrument_of = instrument(track.instrument)
         placed = sorted((tick, pitch, index) for (tick, pitch), index in by_track[number].items())
-        lengths = _lengths(placed, played, residual, ticks_per_quarter, solo[number], exact)
+        lengths = _lengths(placed, played, residual, ticks_per_quarter, solo[number], exact, in_run)
         onset = {index: Fraction(tick, ticks_per_quarter) for tick, _, index in placed}
         notes = [
             QuantisedNote(onset[index], length, played[index].note, staccato=staccato and instrument_of.is_pitched)
@@ -206,19 +229,22 @@ def _positions(
     solo: Sequence[bool],
     grid: BeatGrid,
     settings: RhythmSettings,
-) -> tuple[Ints, int, bool]:
-    """Tick of every attack, the ticks of a quarter, and whether all notes sat on the grid exactly."""
+) -> tuple[Ints, int, bool, list[_Run]]:
+    """Tick of every attack, the ticks of a quarter, whether all notes sat on the grid exactly, and tuplets if not."""
     at = np.array([attack.at for attack in attacks])
     span = (float(at.min()), float(at.max()))
     written = _places(grid, settings.divisions, span, defaultdict(lambda: _FINEST_DOUBLING))
-    nearest = written.tick[_nearest(written.tick, at * written.ticks_per_quarter)]
+    quarters = np.arange(math.floor(span[0]), math.ceil(span[1]) + 1) * written.ticks_per_quarter
+    parts = [written.ticks_per_quarter * part // whole for whole in (5, 7) for part in range(whole)]
+    exact_ticks = np.union1d(written.tick, np.add.outer(quarters, parts))
+    nearest = exact_ticks[_nearest(exact_ticks, at * written.ticks_per_quarter)]
     deviation = [
         item.onset - tick / written.ticks_per_quarter
         for attack, tick in zip(attacks, nearest.tolist(), strict=True)
         for item in (played[index] for index in attack.notes)
     ]
     if np.abs(deviation).max(initial=0.0) < _EXACT_Q:
-        return nearest, written.ticks_per_quarter, True
+        return nearest, written.ticks_per_quarter, True, []
     finer: defaultdict[int, int] = defaultdict(int)
     while True:
         places = _places(grid, settings.divisions, span, finer)
@@ -231,9 +257,72 @@ def _positions(
         crowded = _crowded(places, chosen, played, attacks, solo)
         stuck = {quarter for quarter in crowded if finer[quarter] >= _FINEST_DOUBLING}
         if not crowded - stuck:
-            return places.tick[chosen], places.ticks_per_quarter, False
+            runs = [] if settings.detail == "plain" else _runs(places, chosen, at, spread, played, attacks, grid)
+            ticks = places.tick[chosen]
+            for run in runs:
+                ticks[list(run.attacks)] = run.tick + run.step * np.arange(len(run.attacks))
+            return np.maximum.accumulate(ticks), places.ticks_per_quarter, False, runs
         for quarter in crowded - stuck:
             finer[quarter] += 1
+
+
+def _runs(
+    places: _Places,
+    chosen: Ints,
+    at: Floats,
+    spread: float,
+    played: Sequence[_Played],
+    attacks: Sequence[_Attack],
+    grid: BeatGrid,
+) -> list[_Run]:
+    """Tuplets of five, six and seven: a track's attacks that fill a quarter or a half evenly, and fit nothing plain."""
+    inverse = 0.5 / spread**2
+    position = places.tick[chosen] / places.ticks_per_quarter
+    late = _median_around(at - position)
+    plain = places.cost[chosen] + inverse * (at - late - position) ** 2
+    of_track: dict[int, list[int]] = defaultdict(list)
+    for index, attack in enumerate(attacks):
+        for track in {played[note].track for note in attack.notes}:
+            of_track[track].append(index)
+    starts = _starts_of_tuplets(grid)
+    found: list[_Run] = []
+    for track, line in of_track.items():
+        times = at[line] - late[line]
+        for count, quarters in _TUPLETS:
+            step = quarters / count
+            for start in starts[quarters]:
+                low, high = np.searchsorted(times, [start - step / 2, start + quarters - step / 2]).tolist()
+                members = line[low:high]
+                if len(members) != count:
+                    continue
+                even = start + step * np.arange(count)
+                if _TUPLET + inverse * np.sum((at[members] - late[members] - even) ** 2) < np.sum(plain[members]):
+                    first = round(start * places.ticks_per_quarter)
+                    ticks = quarters * places.ticks_per_quarter // count
+                    found.append(_Run(track, tuple(members), first, ticks))
+                    plain[members] = 0.0  # spoken for
+    return found
+
+
+def _median_around(deviation: Floats) -> Floats:
+    """Median of the deviations around every attack: how late the players are there."""
+    side = 8
+    padded = np.pad(deviation, side, mode="reflect" if len(deviation) > side else "edge")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1), axis=1))
+
+
+def _starts_of_tuplets(grid: BeatGrid) -> dict[int, list[float]]:
+    """Quarters and halves of the grid's simple meters, by their length in quarters."""
+    starts: dict[int, list[float]] = {1: [], 2: []}
+    for at, number, meter in zip(grid.beat_quarter.tolist(), grid.beat_number.tolist(), grid.meter, strict=True):
+        if meter.is_compound or meter.unit > 4:
+            continue
+        for step in range(int(meter.beat_q)):
+            starts[1].append(float(at + step))
+            in_bar = (number - 1) * meter.beat_q + step
+            if meter.bar_q in (2, 4) and in_bar % 2 == 0:
+                starts[2].append(float(at + step))
+    return starts
 
 
 def _lonely_triplets(places: _Places, chosen: Ints) -> NDArray[np.bool_]:
@@ -250,7 +339,7 @@ def _places(
 
     `finer` says for a quarter (by its number from the grid's zero, rounded down) how often its divisions are doubled.
     """
-    per_quarter = math.lcm(8, *divisions) * 2 ** (_FINEST_DOUBLING + 1)
+    per_quarter = math.lcm(8, 5, 7, *divisions) * 2 ** (_FINEST_DOUBLING + 1)
     beats, meters = _beats(grid, span)
     tick: list[int] = []
     cost: list[float] = []
@@ -440,11 +529,14 @@ def _lengths(
     ticks_per_quarter: int,
     solo: bool,
     exact: bool,
+    in_run: Mapping[int, int],
 ) -> list[tuple[Fraction, bool]]:
     """Written length in quarters of each note of one track, and whether it is staccato.
 
-    `placed` holds (tick, pitch, index), sorted.
+    `placed` holds (tick, pitch, index), sorted; `in_run` the ticks from a tuplet's note (by its index) to the next, for
+    which it lasts. No other note ends inside a tuplet.
     """
+    inner = {tick for tick, _, index in placed if (tick * _PLAIN_PARTS) % ticks_per_quarter and index in in_run}
     struck: dict[int, list[int]] = defaultdict(list)
     for tick, pitch, _ in placed:
         struck[tick].append(pitch)
@@ -466,9 +558,10 @@ def _lengths(
         if solo:
             limit = after.get(tick)
         longest = None if limit is None else Fraction(limit, ticks_per_quarter) - start
-        kept = round(sounded * ticks_per_quarter)
-        if exact and kept > 0 and abs(kept / ticks_per_quarter - sounded) < _EXACT_Q:
-            value = Fraction(kept, ticks_per_quarter)
+        if exact and (kept := _exact_value(sounded)) is not None:
+            fixed[number] = kept if longest is None else min(kept, longest)
+        if index in in_run:
+            value = Fraction(in_run[index], ticks_per_quarter)
             fixed[number] = value if longest is None else min(value, longest)
         # what a hand or a bow goes on to lies near; other lines' onsets are poorer ends, and none is passed by them
         ends: dict[Fraction, float] = {}
@@ -477,7 +570,8 @@ def _lengths(
         while following is not None and (limit is None or following <= limit) and len(ends) < 16:
             end = Fraction(following, ticks_per_quarter) - start
             near = solo or any(abs(pitch - own) <= _NEAR for pitch in struck[following])
-            ends[end] = _PASSED * passed + (0.0 if near else _FOREIGN_END)
+            if solo or following not in inner:
+                ends[end] = _PASSED * passed + (0.0 if near else _FOREIGN_END)
             passed += near
             if float(end) > sounded + 2:
                 break
@@ -489,6 +583,15 @@ def _lengths(
         (fixed.get(number, value), staccato and number not in fixed and value <= 1)
         for number, (value, staccato) in enumerate(chosen)
     ]
+
+
+def _exact_value(sounded: float) -> Fraction | None:
+    """The value of a note that lasts exactly as long as a written one, None for any other."""
+    for parts in _EXACT_PARTS:
+        value = Fraction(round(sounded * parts), parts)
+        if value > 0 and abs(float(value) - sounded) < _EXACT_Q:
+            return value
+    return None
 
 
 _VALUES: tuple[Fraction, ...] = tuple(
@@ -509,6 +612,10 @@ _CROOKED_END = 2.0
 """Further cost where that is not on an eighth: it needs a tie or a short rest."""
 _SLIVER = 1.2
 """Further cost where less than an eighth is left of the time to the next note."""
+_EXACT_PARTS = (384, 5, 7)
+"""Parts of a quarter that a sequencer's note may last: its triplets and 128ths, and its tuplets."""
+_PLAIN_PARTS = 24
+"""Parts of a quarter on which notes of tuplets of six, and of plain rhythms, begin."""
 _NEAR = 7
 """Semitones within which a note's line is thought to go on: a fifth."""
 _PASSED = 0.15

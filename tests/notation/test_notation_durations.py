@@ -16,7 +16,7 @@ from score_pipeline.notation.durations import (
     split_in_tuplet,
     split_note,
     split_rest,
-    triplet_windows,
+    tuplet_windows,
     value_of,
 )
 from score_pipeline.types import Meter
@@ -92,7 +92,7 @@ def third(numerator: int, denominator: int = 3) -> Fraction:
         ([third(1), third(2), Fraction(1)], [(0, 1)]),
         ([third(2), third(4), Fraction(2)], [(0, 2)]),  # quarters in the time of a half
         ([third(1, 6), third(2, 6), third(1, 2), Fraction(1)], [(0, 0.5)]),
-        ([third(i, 6) for i in range(1, 6)], [(0, 0.5), (0.5, 1)]),  # six sixteenths: two groups of three
+        ([third(i, 6) for i in range(1, 6)], [(0, 1)]),  # six sixteenths: a sextuplet
         ([third(1), third(2), Fraction(1), third(4), third(5)], [(0, 1), (1, 2)]),
         ([Fraction(1, 4), Fraction(1, 2)], []),
     ],
@@ -100,7 +100,7 @@ def third(numerator: int, denominator: int = 3) -> Fraction:
 def test_triplets_take_the_smallest_bracket_that_cuts_no_note(
     edges: list[Fraction], expected: list[tuple[float, float]]
 ) -> None:
-    windows = triplet_windows(edges, Fraction(0), Fraction(4), Meter(4, 4))
+    windows = tuplet_windows(edges, Fraction(0), Fraction(4), Meter(4, 4))
     assert [(float(window.start_q), float(window.end_q)) for window in windows] == expected
 
 

@@ -9,12 +9,14 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from score_pipeline.instruments import INSTRUMENTS
+from score_pipeline.notation.beams import beams_of
 from score_pipeline.notation.drums import DRUMS
 from score_pipeline.notation.musicxml import part_to_musicxml, to_musicxml
 from score_pipeline.notation.score import build_score
@@ -231,3 +233,47 @@ def test_a_clef_inside_a_bar_is_read_by_everybody(help_with: SimpleNamespace) ->
     help_with.schema().validate(content.decode())
     for read in (help_with.read_by_music21, help_with.read_by_partitura, help_with.read_by_verovio):
         assert read(content) == help_with.sounding(score), read.__name__
+
+
+def test_tuplets_of_five_six_and_seven_are_read_by_everybody(help_with: SimpleNamespace) -> None:
+    """In a quarter and in a half, with a rest and a longer note inside; each closes, and nothing else is a tuplet."""
+    grid = help_with.grid_of(Meter(4, 4), 4)
+    events = [(Fraction(k, 5), Fraction(1, 5), 60 + k) for k in range(5)]
+    events += [(1 + Fraction(k, 6), Fraction(1, 6), 60 + k) for k in range(6)]
+    events += [(2 + Fraction(2 * k, 7), Fraction(2, 7), 60 + k) for k in range(7)]
+    events += [(4 + Fraction(2 * k, 5), Fraction(2, 5), 60 + k) for k in range(5)]
+    events += [(6 + Fraction(k, 7), Fraction(1, 7), 60 + k) for k in range(7) if k != 3]
+    events += [(7, Fraction(1, 5), 62), (7 + Fraction(1, 5), Fraction(2, 5), 64)]
+    events += [(7 + Fraction(k, 5), Fraction(1, 5), 60 + k) for k in (3, 4)] + [(8, 8, 60)]
+    score = help_with.build(([help_with.track_of(key, events, grid) for key in ("violin", "clarinet")], grid))
+    content = to_musicxml(score)
+    help_with.schema().validate(content.decode())
+    root = tree(content)
+    assert list(brackets(root)) == ["start", "stop"] * 12
+    ratios = [note.findtext("time-modification/actual-notes") for note in root.findall("part")[0].iter("note")]
+    assert [ratio for ratio, _ in groupby(ratios)] == ["5", "6", "7", "5", "7", "5", None]
+    wanted = help_with.sounding(score)
+    assert wanted == [sorted(events)] * 2
+    assert help_with.read_by_music21(content) == wanted
+    assert help_with.read_by_partitura(content) == wanted
+
+
+def test_tuplets_survive_musescore(help_with: SimpleNamespace) -> None:
+    grid = help_with.grid_of(Meter(4, 4), 2)
+    events = [(Fraction(k, 5), Fraction(1, 5), 60 + k) for k in range(5)]
+    events += [(1 + Fraction(k, 6), Fraction(1, 6), 60 + k) for k in range(6)]
+    events += [(2 + Fraction(2 * k, 7), Fraction(2, 7), 60 + k) for k in range(7)] + [(4, 4, 60)]
+    score = help_with.build(([help_with.track_of("flute", events, grid)], grid))
+    # it counts 480 ticks to a quarter, which no septuplet divides
+    (read,), (wanted,) = help_with.read_by_musescore(to_musicxml(score)), help_with.sounding(score)
+    assert [[round(24 * x) for x in note[:2]] + [note[2]] for note in read] == [
+        [round(24 * x) for x in note[:2]] + [note[2]] for note in wanted
+    ]
+
+
+def test_eighths_of_a_wide_quintuplet_share_a_beam(help_with: SimpleNamespace) -> None:
+    grid = help_with.grid_of(Meter(2, 4), 1)
+    events = [(Fraction(2 * k, 5), Fraction(2, 5), 60 + k) for k in range(5)]
+    measure = help_with.build(([help_with.track_of("flute", events, grid)], grid)).parts[0].measures[0]
+    beams = beams_of(measure.events, measure.meter, Fraction(0))
+    assert beams == [("start",), ("continue",), ("continue",), ("continue",), ("stop",)]

@@ -200,6 +200,25 @@ def test_fingers_that_leave_a_chord_apart_make_no_second_voice(help_with: Simple
     assert [len(event.pitches) for event in measures[0].events if not event.is_rest] == [4]
 
 
+def test_a_sliver_of_a_rest_is_no_rest_unless_it_was_written(help_with: SimpleNamespace) -> None:
+    grid = help_with.grid_of(Meter(4, 4), 2)
+    events = [
+        (0, Fraction(3, 4), 60),
+        (1, Fraction(1, 4), 62),
+        (2, 1, 64),
+        (3, 1, 65),
+        (4, Fraction(5, 2), 67),
+        (7, 1, 60),
+    ]
+    exact = help_with.track_of("guitar", events, grid)
+    played = tuple(replace(n, note=replace(n.note, offset_s=n.note.offset_s + 0.01)) for n in exact.notes)
+    for track, ends in ((exact, [0.75, 1.25, 3, 4, 2.5, 4]), (replace(exact, notes=played), [1, 1.25, 3, 4, 3, 4])):
+        part = help_with.build(([track], grid)).parts[0]
+        events_of = [event for measure in part.measures for event in measure.events if not event.is_rest]
+        found = [float(event.onset_q + event.duration_q) for event in events_of if event.ties[0] in ("none", "stop")]
+        assert found == ends
+
+
 def test_a_lone_staccato_is_an_accident(help_with: SimpleNamespace) -> None:
     grid = help_with.grid_of(Meter(4, 4), 2)
     track = help_with.track_of("violin", [(i, 1, 67 + i) for i in range(8)], grid)
