@@ -121,10 +121,13 @@ def _spelled(players: Sequence[_Player], bars: Sequence[Bar], keys: Sequence[int
     of_player: list[tuple[list[Tone], list[Tone]]] = [([], []) for _ in players]
     for tone, (_, index, grace) in zip(named, everything, strict=True):
         of_player[index][grace].append(tone)
-    return [
-        replace(player, tones=tuple(tones), graces=tuple(graces)) if player.row.is_pitched else player
-        for player, (tones, graces) in zip(players, of_player, strict=True)
-    ]
+    result = []
+    for player, (tones, graces) in zip(players, of_player, strict=True):
+        if player.row.is_pitched:
+            led = spelling.with_leading_notes(tones, [keys[bar_at(starts, tone.start_q)] for tone in tones])
+            player = replace(player, tones=tuple(led), graces=tuple(graces))
+        result.append(player)
+    return result
 
 
 def _changes(bars: Sequence[Bar], keys: Sequence[int], tempos: Sequence[Tempo]) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby, pairwise
 from typing import Literal, cast
 
 import numpy as np
@@ -19,6 +20,9 @@ from score_pipeline.types import Spelling
 
 _BEFORE, _AFTER = 10, 42
 """Notes of context before and after (Meredith's best pair for this measure of right names)."""
+
+_LEADING = 5
+"""Places on the line of fifths from a note up to its leading note: B is five above C."""
 
 _STEPS_OF_FIFTHS = "FCGDAEB"
 _SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -51,6 +55,26 @@ def spell(tones: Sequence[Tone], key_fifths: Sequence[int]) -> list[Tone]:
         replace(tone, fifths=max(ballot, key=lambda name: (ballot[name], -abs(name - key - 2))))
         for tone, ballot, key in zip(tones, votes, key_fifths, strict=True)
     ]
+
+
+def with_leading_notes(tones: Sequence[Tone], key_fifths: Sequence[int]) -> list[Tone]:
+    """One player's named tones, in order of onset; those that lead up to a note of the key are named so.
+
+    A note outside the key that rises a semitone to a note inside it takes the letter below: E sharp before F sharp.
+    """
+    result = list(tones)
+    places = [list(group) for _, group in groupby(range(len(tones)), key=lambda index: tones[index].start_q)]
+    for here, following in pairwise(places):
+        targets = {tones[index].pitch: tones[index].fifths for index in following}
+        for index in here:
+            key, target = key_fifths[index], targets.get(tones[index].pitch + 1)
+            if target is not None and not _in_key(tones[index].fifths, key) and _in_key(target, key):
+                result[index] = replace(tones[index], fifths=target + _LEADING)
+    return result
+
+
+def _in_key(fifths: int, key: int) -> bool:
+    return key - 1 <= fifths <= key + 5
 
 
 def _nearest_fifths(classes: NDArray[np.int64], centre: NDArray[np.int64]) -> NDArray[np.int64]:

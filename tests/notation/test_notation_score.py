@@ -73,6 +73,15 @@ def test_accidentals_follow_the_line(help_with: SimpleNamespace) -> None:
         assert unwanted not in found
 
 
+def test_a_leading_note_has_the_letter_below_the_note_it_leads_to(help_with: SimpleNamespace) -> None:
+    """A major: E sharp to F sharp and D sharp to E; the passing note down from B is no leading note."""
+    grid = help_with.grid_of(Meter(4, 4), 6)
+    events = [*scale(69), *((16 + i, 1, pitch) for i, pitch in enumerate((65, 66, 63, 64, 71, 70, 69, 69)))]
+    score = help_with.build(([help_with.track_of("violin", events, grid)], grid))
+    assert names(score.parts[0], 4) == ["E#4", "F#4", "D#4", "E4"]
+    assert names(score.parts[0], 5)[0] == "B4" and names(score.parts[0], 5)[2:] == ["A4", "A4"]
+
+
 def test_transposing_instruments_read_their_own_key(help_with: SimpleNamespace) -> None:
     grid = help_with.grid_of(Meter(4, 4), 4)
     tracks = [help_with.track_of(key, scale(65), grid) for key in ("clarinet", "horn", "saxophone", "violin")]
