@@ -149,7 +149,8 @@ def quantise(tracks: Sequence[Track], grid: BeatGrid, settings: RhythmSettings) 
     for number, track in enumerate(tracks):
         instrument_of = instrument(track.instrument)
         placed = sorted((tick, pitch, index) for (tick, pitch), index in by_track[number].items())
-        lengths = _lengths(placed, played, residual, ticks_per_quarter, solo[number], exact, in_run)
+        reach = _NEAR if instrument_of.family in _TWO_HANDED else math.inf
+        lengths = _lengths(placed, played, residual, ticks_per_quarter, solo[number], exact, in_run, reach)
         onset = {index: Fraction(tick, ticks_per_quarter) for tick, _, index in placed}
         notes = [
             QuantisedNote(onset[index], length, played[index].note, staccato=staccato and instrument_of.is_pitched)
@@ -530,11 +531,12 @@ def _lengths(
     solo: bool,
     exact: bool,
     in_run: Mapping[int, int],
+    reach: float,
 ) -> list[tuple[Fraction, bool]]:
     """Written length in quarters of each note of one track, and whether it is staccato.
 
     `placed` holds (tick, pitch, index), sorted; `in_run` the ticks from a tuplet's note (by its index) to the next, for
-    which it lasts. No other note ends inside a tuplet.
+    which it lasts. No other note ends inside a tuplet. A line goes on within `reach` semitones.
     """
     inner = {tick for tick, _, index in placed if (tick * _PLAIN_PARTS) % ticks_per_quarter and index in in_run}
     struck: dict[int, list[int]] = defaultdict(list)
@@ -569,7 +571,7 @@ def _lengths(
         following = after.get(tick)
         while following is not None and (limit is None or following <= limit) and len(ends) < 16:
             end = Fraction(following, ticks_per_quarter) - start
-            near = solo or any(abs(pitch - own) <= _NEAR for pitch in struck[following])
+            near = any(abs(pitch - own) <= reach for pitch in struck[following])
             if solo or following not in inner:
                 ends[end] = _PASSED * passed + (0.0 if near else _FOREIGN_END)
             passed += near
@@ -617,7 +619,9 @@ _EXACT_PARTS = (384, 5, 7)
 _PLAIN_PARTS = 24
 """Parts of a quarter on which notes of tuplets of six, and of plain rhythms, begin."""
 _NEAR = 7
-"""Semitones within which a note's line is thought to go on: a fifth."""
+"""Semitones within which the line of a note is thought to go on where there are several: a fifth."""
+_TWO_HANDED = ("keyboard", "plucked")
+"""Families that accompany themselves; a bow has one line, however far that leaps."""
 _PASSED = 0.15
 """Cost of every onset of its line that a note is held over."""
 _FOREIGN_END = 0.8

@@ -319,3 +319,11 @@ def test_a_written_tuplet_is_kept_as_it_is() -> None:
     values = [F(1), *[F(1, 5)] * 5, *[F(2, 7)] * 7, F(4)]
     (found,) = quantise([played(line(values), grid)], grid, RhythmSettings())
     assert shape(found) == line(values)
+
+
+def test_leaps_of_a_bow_are_one_line() -> None:
+    """Strings ring on; a note is not held over the leap to the next."""
+    grid = ruler(80.0)
+    written = [(F(k, 4), F(1, 4), (83, 61, 81, 64)[k % 4]) for k in range(32)]
+    (found,) = quantise([played(written, grid, jitter_s=0.008, held=1.25)], grid, RhythmSettings())
+    assert [note.duration_q for note in found.notes[:-1]] == [F(1, 4)] * 31
