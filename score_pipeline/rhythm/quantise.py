@@ -602,6 +602,8 @@ _VALUES: tuple[Fraction, ...] = tuple(
 )
 
 
+_SIXTEENTH = Fraction(1, 4)
+
 _TOUCHES = (0.97, 0.78, 0.5)
 """Shares of its written length that a note sounds: held, detached, staccato."""
 _TOUCH_COST = (0.0, 0.15, 0.4)
@@ -651,6 +653,11 @@ def _length_options(
         if (value.denominator == 3) != triple and (value.denominator == 3 or value < Fraction(1, 2)):
             continue
         options[value] = price(value)
+    if start.denominator == 4:
+        # from a sixteenth off the beat a plain value would end off it too
+        for value in (plain + shift for plain in _VALUES for shift in (-_SIXTEENTH, _SIXTEENTH)):
+            if value > 0 and value.denominator == 4 and (longest is None or value <= longest):
+                options.setdefault(value, price(value))
     options.update(ends)
     if not options:
         assert longest is not None

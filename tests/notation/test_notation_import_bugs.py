@@ -19,8 +19,10 @@ from score_pipeline.instruments import INSTRUMENTS
 from score_pipeline.notation.beams import beams_of
 from score_pipeline.notation.drums import DRUMS
 from score_pipeline.notation.musicxml import part_to_musicxml, to_musicxml
+from score_pipeline.notation.render import to_svg_pages
 from score_pipeline.notation.score import build_score
 from score_pipeline.notation.staves import DOUBTFUL_COLOUR
+from score_pipeline.rhythm.tempo_map import grid_from_tempo_map, parse_tempo_map
 from score_pipeline.settings import NotationSettings
 from score_pipeline.types import Meter, QuantisedNote
 
@@ -277,3 +279,44 @@ def test_eighths_of_a_wide_quintuplet_share_a_beam(help_with: SimpleNamespace) -
     measure = help_with.build(([help_with.track_of("flute", events, grid)], grid)).parts[0].measures[0]
     beams = beams_of(measure.events, measure.meter, Fraction(0))
     assert beams == [("start",), ("continue",), ("continue",), ("continue",), ("stop",)]
+
+
+def test_a_hosts_meter_changes_reach_every_part_and_every_reader(help_with: SimpleNamespace) -> None:
+    """3/4, 6/8 and 4/4 from a tempo map that starts at bar 17."""
+    events = [{"quarter": 0, "beats": 3, "unit": 4}, {"quarter": 6, "beats": 6, "unit": 8}]
+    meters = [*events, {"quarter": 12, "beats": 4, "unit": 4}]
+    tempo = [{"quarter": 0, "bpm": 60.0}, {"quarter": 12, "bpm": 90.0}]
+    grid = grid_from_tempo_map(parse_tempo_map({"tempo": tempo, "meter": meters, "first_bar": 17}), 18.0)
+    line = [(3 * bar, 3, 65 + bar) for bar in range(4)] + [(12, 4, 65), (16, 4, 65)]
+    score = help_with.build(([help_with.track_of(key, line, grid) for key in ("horn", "cello")], grid))
+    for part in score.parts:
+        assert [(m.number, str(m.meter)) for m in part.measures] == [
+            (17, "3/4"), (18, "3/4"), (19, "6/8"), (20, "6/8"), (21, "4/4"), (22, "4/4"),
+        ]  # fmt: skip
+        times = [
+            f"{time.findtext('beats')}/{time.findtext('beat-type')}"
+            for time in tree(part_to_musicxml(score, part)).iter("time")
+        ]
+        assert times == ["3/4", "6/8", "4/4"]
+    assert [(tempo.onset_q, round(tempo.bpm), tempo.beat_q) for tempo in score.tempos] == [(0, 60, 1), (12, 90, 1)]
+    content = to_musicxml(score)
+    help_with.schema().validate(content.decode())
+    for read in (help_with.read_by_music21, help_with.read_by_partitura, help_with.read_by_verovio):
+        assert read(content) == help_with.sounding(score), read.__name__
+
+
+def test_doubtful_notes_are_still_coloured_after_an_import(help_with: SimpleNamespace) -> None:
+    """In music21 and in verovio's drawing."""
+    grid = help_with.grid_of(Meter(4, 4), 2)
+    tracks = [
+        help_with.track_of("flute", [(i, 1, 72 + i) for i in range(8)], grid),
+        help_with.track_of("horn", [(0, 4, 60), (4, 4, 62)], grid, confidence=0.1),
+    ]
+    content = to_musicxml(help_with.build((tracks, grid)))
+    from music21 import converter
+
+    flute, horn = converter.parseData(content.decode(), format="musicxml").parts
+    assert {head.style.color for head in horn.flatten().notes} == {DOUBTFUL_COLOUR}
+    assert {head.style.color for head in flute.flatten().notes} == {None}
+    pytest.importorskip("verovio")
+    assert DOUBTFUL_COLOUR.lower() in to_svg_pages(content)[0].lower()

@@ -327,3 +327,11 @@ def test_leaps_of_a_bow_are_one_line() -> None:
     written = [(F(k, 4), F(1, 4), (83, 61, 81, 64)[k % 4]) for k in range(32)]
     (found,) = quantise([played(written, grid, jitter_s=0.008, held=1.25)], grid, RhythmSettings())
     assert [note.duration_q for note in found.notes[:-1]] == [F(1, 4)] * 31
+
+
+def test_a_last_note_off_the_beat_ends_on_one() -> None:
+    """Not a sixteenth after it, with a tie, and a sixteenth's rest."""
+    grid = ruler(90.0)
+    written = [*line([F(1, 4)] * 11), (F(11, 4), F(5, 4), 60)]
+    (found,) = quantise([played(written, grid, jitter_s=0.008, held=0.9, key="horn")], grid, RhythmSettings())
+    assert shape(found)[-1] == written[-1]
