@@ -217,7 +217,8 @@ def _chords_of_staff(tones: Sequence[Tone], row: Instrument, is_played: bool) ->
         return voices.without_lone_dots(voices.single_voice(tones))
     is_line = row.staves == 1 and row.family == "strings"
     chords = voices.two_voices(tones, is_line=is_line)
-    return voices.without_lone_dots(voices.without_slivers(chords) if is_played else chords)
+    # a bow has one line, whose gaps were weighed when its notes were placed
+    return voices.without_lone_dots(voices.without_slivers(chords) if is_played and not is_line else chords)
 
 
 def _struck(tones: Sequence[Tone]) -> list[Tone]:

@@ -258,7 +258,8 @@ def _positions(
         crowded = _crowded(places, chosen, played, attacks, solo)
         stuck = {quarter for quarter in crowded if finer[quarter] >= _FINEST_DOUBLING}
         if not crowded - stuck:
-            runs = [] if settings.detail == "plain" else _runs(places, chosen, at, spread, played, attacks, grid)
+            may = settings.detail != "plain" and settings.finest_divisions is None
+            runs = _runs(places, chosen, at, spread, played, attacks, grid) if may else []
             ticks = places.tick[chosen]
             for run in runs:
                 ticks[list(run.attacks)] = run.tick + run.step * np.arange(len(run.attacks))

@@ -335,3 +335,11 @@ def test_a_last_note_off_the_beat_ends_on_one() -> None:
     written = [*line([F(1, 4)] * 11), (F(11, 4), F(5, 4), 60)]
     (found,) = quantise([played(written, grid, jitter_s=0.008, held=0.9, key="horn")], grid, RhythmSettings())
     assert shape(found)[-1] == written[-1]
+
+
+def test_no_tuplet_where_only_named_divisions_or_plain_rhythms_are_wanted() -> None:
+    grid = ruler(60.0)
+    track = played(line([F(1), *[F(1, 5)] * 5, F(2)]), grid, jitter_s=0.005)
+    for wanted in (RhythmSettings(finest_divisions=(4,)), RhythmSettings(detail="plain")):
+        (found,) = quantise([track], grid, wanted)
+        assert all(note.onset_q.denominator != 5 for note in found.notes)
