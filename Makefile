@@ -71,21 +71,25 @@ train: $(TRAIN)/train.stamp
 		--split train --clips 3000 --seconds 12 --seed 1
 	$(TPY) -m models.data.render --notes $(DATA)/notes --scores $(DATA)/scores --out $(RUNS)/renders/dev \
 		--split dev --clips 150 --seconds 10 --seed 2
-	$(TPY) -m models.detection.examples --renders $(RUNS)/renders/train --stems \
-		--out $(RUNS)/detection/train --teacher $(DATA)/teachers
+	$(TPY) -m models.data.chorales --out $(RUNS)/chorales
+	$(TPY) -m models.data.render --notes $(DATA)/notes --scores $(RUNS)/chorales --out $(RUNS)/renders/chorales \
+		--split train --clips 320 --seconds 12 --seed 31
+	for kind in train chorales; do $(TPY) -m models.detection.examples --renders $(RUNS)/renders/$$kind --stems \
+		--out $(RUNS)/detection/$$kind --teacher $(DATA)/teachers || exit; done
 	$(TPY) -m models.detection.examples --renders $(RUNS)/renders/dev \
 		--out $(RUNS)/detection/dev --teacher $(DATA)/teachers
 	for folder in $(REAL); do $(TPY) -m models.detection.examples --real $$folder \
 		--out $(RUNS)/detection/real --teacher $(DATA)/teachers || exit; done
 	$(TPY) -m models.detection.encounters --real $(REAL) --renders $(RUNS)/renders/train --clips 2600 \
 		--out $(RUNS)/detection/encounters --teacher $(DATA)/teachers
-	$(TPY) -m models.train_detection --train $(RUNS)/detection/train \
+	$(TPY) -m models.train_detection --train $(RUNS)/detection/train $(RUNS)/detection/chorales \
 		--real $(RUNS)/detection/real $(RUNS)/detection/encounters \
-		--dev $(RUNS)/detection/dev --run $(RUNS)/detection/run --steps 5000
+		--dev $(RUNS)/detection/dev --run $(RUNS)/detection/run --steps 11000
 	$(TPY) -m models.train_separation --renders $(RUNS)/renders --real $(DATA)/real --out $(RUNS)/separation/run \
 		--minutes $(MINUTES)
 	$(TPY) -m models.export_detection --run $(RUNS)/detection/run --real $(RUNS)/detection/real \
-		--dev $(RUNS)/detection/dev --renders $(RUNS)/renders/train --data $(DATA) --out models/weights/detector
+		--dev $(RUNS)/detection/dev --renders $(RUNS)/renders/train $(RUNS)/renders/chorales --data $(DATA) \
+		--out models/weights/detector
 	$(TPY) -m models.export_separation --run $(RUNS)/separation/run --out models/weights/separator
 
 # every table of models/RESULTS.md

@@ -35,6 +35,9 @@ from models.networks.detection import BLOCK_FRAMES, OUTPUT_FRAMES, Answer, Detec
 from score_pipeline.instruments import MUSICNET_SEVEN
 from score_pipeline.types import FloatArray
 
+ROLL_OUTPUTS = BLOCK_FRAMES // OUTPUT_FRAMES
+"""Outputs per answer about whose note sounds."""
+
 EMPTY_WEIGHT = 0.03
 """Of a pitch at which nothing sounds beside one at which something does, of which there are a thirtieth as many."""
 
@@ -206,7 +209,8 @@ def loss(network: Detector, batch: Batch, training: Training) -> Losses:
         taught = batch.taught[:, [teacher.INSTRUMENTS.index(key) for key in training.network.taught]]
         each = F.binary_cross_entropy_with_logits(answers.taught.float(), taught, reduction="none")
         by_teacher = (each * batch.is_taught).sum() / (batch.is_taught.sum().clamp_min(1) * each[0].numel())
-    by_roll = roll_loss(answers.roll, batch.roll[:, rows].float(), batch.is_rolled)
+    middle = slice(ROLL_OUTPUTS // 2, None, ROLL_OUTPUTS)
+    by_roll = roll_loss(answers.roll, batch.roll[:, rows, :, middle].float(), batch.is_rolled)
     by_tagger = torch.zeros(())
     if training.network.tagged:
         columns = [tagger.INSTRUMENTS.index(key) for key in training.network.tagged]

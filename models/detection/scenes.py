@@ -32,8 +32,8 @@ Kind = Literal["rendered", "remixed", "invented", "real"]
 SOUNDING = 0.35
 """A pitch of a player alone sounds where its posterior is no less."""
 
-KIND_WEIGHT = {"nobody": 0.3, "ensemble": 6.0, "several": 5.0}
-"""Noise without players suffices in small doses; several at once teach what solos cannot."""
+KIND_WEIGHT = {"nobody": 0.3, "ensemble": 6.0, "several": 5.0, "unlabelled": 4.0}
+"""Noise without players suffices in small doses; several at once teach what solos cannot, teachers what nobody says."""
 
 _POWER_OF_BYTE = (10 ** (LEVEL_OF_BYTE / 10)).astype(np.float32)
 _SILENT_BYTE = 255
@@ -60,6 +60,11 @@ class Variation:
     noise_below_db: tuple[float, float] = (35.0, 90.0)
     level_share: float = 0.5
     level_db: tuple[float, float] = (-20.0, 4.0)
+    deaf_share: float = 0.1
+    gate_share: float = 0.35
+    gate: tuple[float, float] = (0.03, 0.4)
+    gamma_share: float = 0.35
+    gamma: tuple[float, float] = (0.6, 2.0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Mixing:
     """
 
     kinds: Mapping[Kind, float] = field(
-        default_factory=lambda: {"rendered": 0.2, "remixed": 0.08, "invented": 0.22, "real": 0.5}
+        default_factory=lambda: {"rendered": 0.17, "remixed": 0.15, "invented": 0.26, "real": 0.42}
     )
     players: tuple[float, ...] = (0.12, 0.28, 0.27, 0.2, 0.08, 0.05)
     real_only: float = 0.3
@@ -331,6 +336,21 @@ def add_noise(sound: Sound, variation: Variation, rng: Rng) -> None:
     sound.power = sound.power + chi_squared * (10 ** ((floor_db + tilt_db) / 10)).astype(np.float32)
 
 
+def mishear(sound: Sound, variation: Variation, rng: Rng) -> None:
+    """Another transcriber: quiet posteriors gated, all of them sharper or blunter, at times none at all; in place.
+
+    A network is not to learn who plays, or that nobody does, from how the posteriorgram looks where no note is.
+    """
+    if rng.random() < variation.deaf_share:
+        sound.pitch = np.zeros_like(sound.pitch)
+        return
+    if rng.random() < variation.gate_share:
+        gate = np.float32(np.exp(rng.uniform(*np.log(variation.gate))))
+        sound.pitch = np.where(sound.pitch < gate, np.float32(rng.uniform(0, 0.3)) * sound.pitch, sound.pitch)
+    if rng.random() < variation.gamma_share:
+        sound.pitch = sound.pitch ** np.float32(np.exp(rng.uniform(*np.log(variation.gamma))))
+
+
 class Stage:
     """Draws scenes from rendered clips and real recordings; the same generator state gives the same scene."""
 
@@ -360,6 +380,7 @@ class Stage:
         """One scene."""
         variation = self._mixing.variation
         sound, roll = self._makers[int(rng.choice(len(self._makers), p=self._shares))](rng)
+        mishear(sound, variation, rng)
         if rng.random() < variation.noise_share:
             add_noise(sound, variation, rng)
         level_db = float(rng.uniform(*variation.level_db)) if rng.random() < variation.level_share else 0.0

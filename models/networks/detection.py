@@ -1,12 +1,12 @@
 """The network that hears who plays: Hung & Yang's residual network (2018, figure 1) on top of a reading of timbre.
 
 The paper feeds the 88 semitones of the constant-Q transform and of the harmonic series feature into an early
-convolution over time, three residual blocks of three, and a late layer. That part is here, as it was. What stands
-before it: every semitone is first looked at with the same eyes, through its own harmonics, so that a timbre learned on
-some notes of some recordings is known on the others; this layer also says, pitch by pitch, whose note sounds there
-(multi-task, as in Hung, Chen & Yang 2019). What stands behind it: time is thinned by three, since who plays changes
-slowly; a bidirectional GRU at 9.6 steps a second tells the late layers what was heard around; further late layers may
-answer as published networks do (teachers).
+convolution over time, three residual blocks of three, and a late layer. That part is here, as it was, at a ninth of the
+frame rate, since who plays changes slowly. What stands before it: every semitone is first looked at with the same eyes,
+through its own harmonics, so that a timbre learned on some notes of some recordings is known on the others; this layer
+also says, pitch by pitch, whose note sounds there (multi-task, as in Hung, Chen & Yang 2019). What stands behind it: a
+bidirectional GRU tells the late layers what was heard around, and a small layer that hears every third frame says when
+exactly somebody begins and ends; further late layers may answer as published networks do (teachers).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DetectorConfig:
     instruments: tuple[str, ...]
     taught: tuple[str, ...] = ()
     tagged: tuple[str, ...] = ()
-    channels: int = 160
+    channels: int = 256
     recurrent: int = 96
     hsf_order: int = 5
     timbre: int = 32
@@ -63,7 +63,7 @@ HEAD_WEIGHTS = (1.0, 0.5, 0.5)
 class Answers(NamedTuple):
     """Logits `labels` (n, instruments, t / 3), `taught` and `tagged` likewise.
 
-    `roll` (n, instruments + 1, 88, t / 3) are log-probabilities of who sounds at a pitch; the last row is nobody.
+    `roll` (n, instruments + 1, 88, t / 9) are log-probabilities of who sounds at a pitch; the last row is nobody.
     """
 
     labels: Tensor
@@ -73,20 +73,18 @@ class Answers(NamedTuple):
 
 
 class Timbre(nn.Module):
-    """Looks at every semitone through its harmonics: (n, 176, t) to (n, timbre, 88, t / 3)."""
+    """Looks at every semitone through its harmonics: (n, 176, t) to (n, timbre, 88, t / 9)."""
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
         width = config.timbre
         self.shifts = [harmonic_shift(n) for n in range(HARMONICS)]
         inputs = HARMONICS + (config.input_channels // N_PITCHES - 1)
-        self.attack = nn.Conv2d(inputs, 16, (1, 7), stride=(1, OUTPUT_FRAMES), padding=(0, 2), bias=False)
-        self.attack_normalisation = nn.BatchNorm2d(16)
-        self.spectrum = nn.Conv2d(16, width, 3, padding=1, bias=False)
+        self.attack = nn.Conv2d(inputs, width, (1, BLOCK_FRAMES), stride=(1, BLOCK_FRAMES), bias=False)
+        self.attack_normalisation = nn.BatchNorm2d(width)
+        self.spectrum = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.spectrum_normalisation = nn.BatchNorm2d(width)
-        self.motion = nn.Conv2d(width, width, (1, 5), padding=(0, 2), bias=False)
-        self.motion_normalisation = nn.BatchNorm2d(width)
-        self.chord = nn.Conv2d(width, width, (3, 1), padding=(1, 0), bias=False)
+        self.chord = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.chord_normalisation = nn.BatchNorm2d(width)
 
     def stacked(self, x: Tensor) -> Tensor:
@@ -100,9 +98,8 @@ class Timbre(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features of each semitone."""
         y = F.relu(self.attack_normalisation(self.attack(self.stacked(x))))
-        y = F.relu(self.spectrum_normalisation(self.spectrum(y)))
-        moved = F.relu(self.motion_normalisation(self.motion(y)))
-        return F.relu(y + self.chord_normalisation(self.chord(moved)))
+        near = F.relu(self.spectrum_normalisation(self.spectrum(y)))
+        return F.relu(y + self.chord_normalisation(self.chord(near)))
 
 
 class ResidualBlock(nn.Module):
@@ -138,14 +135,13 @@ class Detector(nn.Module):
         self.join_normalisation = nn.BatchNorm1d(channels)
         self.blocks = nn.Sequential(*(ResidualBlock(channels) for _ in range(3)))
         self.drop = nn.Dropout(0.2)
-        self.context = (
-            nn.GRU(channels, config.recurrent, batch_first=True, bidirectional=True) if config.recurrent else None
-        )
+        self.context = nn.GRU(channels, config.recurrent, batch_first=True, bidirectional=True)
         width = channels + 2 * config.recurrent
-        self.late = nn.Conv1d(width, instruments, 1)
-        self.late_taught = nn.Conv1d(width, len(config.taught), 1) if config.taught else None
-        self.late_tagged = nn.Conv1d(width, len(config.tagged), 1) if config.tagged else None
+        self.heads = (instruments, len(config.taught), len(config.tagged))
+        self.late = nn.Conv1d(width, sum(self.heads), 1)
         self.late_whose = nn.Conv1d(width, instruments + 1, 1)
+        self.fine = nn.Conv1d(config.input_channels, 32, 3 * OUTPUT_FRAMES, OUTPUT_FRAMES, padding=OUTPUT_FRAMES)
+        self.late_fine = nn.Conv1d(32, sum(self.heads), 1, bias=False)
 
     def set_input_statistics(self, mean: Tensor, deviation: Tensor) -> None:
         """Per-bin mean and standard deviation of the training features, shape (input channels,)."""
@@ -156,23 +152,19 @@ class Detector(nn.Module):
         """Logits of all late layers."""
         x = cqt if self.config.hsf_order < 0 else torch.cat((cqt, hsf), dim=1)  # (n, 176, t)
         x = (x - self.get_buffer("mean")) * self.get_buffer("scale")
-        timbre = self.timbre(x)  # (n, w, 88, t / 3)
-        whose = self.whose(timbre).float()  # (n, i + 1, 88, t / 3)
-        loudest = torch.logsumexp(F.log_softmax(whose, dim=1)[:, :-1], dim=2)  # (n, i, t / 3): clear on any pitch
+        timbre = self.timbre(x)  # (n, w, 88, t / 9)
+        whose = self.whose(timbre).float()  # (n, i + 1, 88, t / 9)
+        loudest = torch.logsumexp(F.log_softmax(whose, dim=1)[:, :-1], dim=2)  # (n, i, t / 9): clear on any pitch
         bands = F.max_pool2d(timbre, (BAND, 1)).flatten(1, 2)
-        x = F.relu(self.join_normalisation(self.join(torch.cat((bands, loudest.to(bands.dtype)), dim=1))))
-        x = self.blocks(x)  # (n, c, t / 3)
-        if self.context is not None:
-            steps = F.avg_pool1d(x, BLOCK_FRAMES // OUTPUT_FRAMES).transpose(1, 2)  # (n, t / 9, c)
-            with torch.autocast("cpu", enabled=False):  # a GRU in bfloat16 is slower than in float32 on CPUs
-                around, _ = self.context(self.drop(steps.float()))
-            around = around.transpose(1, 2).repeat_interleave(BLOCK_FRAMES // OUTPUT_FRAMES, dim=2)  # (n, 2r, t / 3)
-            x = torch.cat((x, around), dim=1)
-        x = self.drop(x)
-        labels = self.late(x)
-        taught = self.late_taught(x) if self.late_taught is not None else labels[:, :0]
-        tagged = self.late_tagged(x) if self.late_tagged is not None else labels[:, :0]
-        return Answers(labels, taught, tagged, F.log_softmax(whose + self.late_whose(x)[:, :, None].float(), dim=1))
+        y = F.relu(self.join_normalisation(self.join(torch.cat((bands, loudest.to(bands.dtype)), dim=1))))
+        y = self.blocks(y)  # (n, c, t / 9)
+        with torch.autocast("cpu", enabled=False):  # a GRU in bfloat16 is slower than in float32 on CPUs
+            around, _ = self.context(self.drop(y.transpose(1, 2).float()))
+        y = self.drop(torch.cat((y.float(), around.transpose(1, 2)), dim=1))  # (n, c + 2 r, t / 9)
+        late = self.late(y).repeat_interleave(BLOCK_FRAMES // OUTPUT_FRAMES, dim=2)
+        late = late + self.late_fine(F.relu(self.fine(x)))  # (n, all heads, t / 3)
+        labels, taught, tagged = late.split(self.heads, dim=1)
+        return Answers(labels, taught, tagged, F.log_softmax(whose + self.late_whose(y)[:, :, None].float(), dim=1))
 
 
 class Answer(nn.Module):

@@ -23,6 +23,7 @@ from models.detection.scenes import (
     cut,
     drawn,
     enter_and_leave,
+    mishear,
     only_player,
     real_kind,
     reverberate,
@@ -164,6 +165,20 @@ def test_the_teacher_is_not_believed_about_who_is_not_there() -> None:
     violin.taught = np.full((7, 10), 0.9, np.float32)
     item = drawn(violin, None, 0.0, 5, 3)
     assert item.taught.sum(axis=1).nonzero()[0].tolist() == [1]  # the violin is the second of the seven
+
+
+def test_a_misheard_posteriorgram_keeps_its_notes_in_their_places() -> None:
+    before = sound("violin")
+    before.pitch[:, 10] = 0.02
+    for seed in range(30):
+        heard = sound("violin")
+        heard.pitch[:, 10] = 0.02
+        mishear(heard, Variation(deaf_share=0), np.random.default_rng(seed))
+        assert (heard.pitch.argmax(axis=1) == 40).all() and (heard.pitch[:, 10] < heard.pitch[:, 40]).all()
+        assert np.array_equal(heard.power, before.power)
+    deaf = sound("violin")
+    mishear(deaf, Variation(deaf_share=1), np.random.default_rng(0))
+    assert not deaf.pitch.any() and before.pitch.any()
 
 
 def test_players_are_found_with_their_mixture(tmp_path: Path) -> None:
