@@ -82,6 +82,19 @@ def test_a_leading_note_has_the_letter_below_the_note_it_leads_to(help_with: Sim
     assert names(score.parts[0], 5)[0] == "B4" and names(score.parts[0], 5)[2:] == ["A4", "A4"]
 
 
+def test_double_accidentals_are_for_leading_notes(help_with: SimpleNamespace) -> None:
+    """Bars of D flat minor within D flat major have no double flats; G sharp minor has its F double sharp."""
+    grid = help_with.grid_of(Meter(4, 4), 24)
+    minor = [(48 + i, 1, 61 + step) for i, step in enumerate((0, 3, 8, 7, 8, 3, 2, 0) * 2)]
+    outer = [(16 * k + i, 1, pitch) for k in (0, 1, 2, 4, 5) for i, _, pitch in scale(61)]
+    flats = help_with.build(([help_with.track_of("violin", outer + minor, grid)], grid)).parts[0]
+    found = [name for bar in range(24) for name in names(flats, bar)]
+    assert flats.measures[12].key_fifths == -5 and not any("bb" in name for name in found)
+    line = [(i, 1, 68 + step) for i, step in enumerate((0, 2, 3, 5, 7, 8, -1, 0) * 4)]
+    sharps = help_with.build(([help_with.track_of("violin", line, help_with.grid_of(Meter(4, 4), 8))], grid)).parts[0]
+    assert sharps.measures[0].key_fifths == 5 and "F##4" in names(sharps, 1)
+
+
 def test_transposing_instruments_read_their_own_key(help_with: SimpleNamespace) -> None:
     grid = help_with.grid_of(Meter(4, 4), 4)
     tracks = [help_with.track_of(key, scale(65), grid) for key in ("clarinet", "horn", "saxophone", "violin")]
