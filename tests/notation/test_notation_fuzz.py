@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from score_pipeline.instruments import INSTRUMENTS
-from score_pipeline.notation.durations import value_of
+from score_pipeline.notation.durations import closes, value_of
 from score_pipeline.notation.musicxml import part_to_musicxml, to_musicxml
 from score_pipeline.notation.score import build_score
 from score_pipeline.settings import NotationSettings
@@ -76,16 +76,17 @@ def check(score: Score) -> None:
                 for voice in voices:
                     line = [e for e in measure.events if (e.staff, e.voice) == (staff, voice)]
                     at = Fraction(0)
-                    open_tuplet: Fraction | None = None
+                    open_tuplet: tuple[Fraction, tuple[int, int]] | None = None
                     for event in line:
                         assert event.onset_q == at
                         at += event.duration_q
                         if event.tuplet:
                             if open_tuplet is None:
-                                open_tuplet = event.onset_q
-                            assert value_of(event.duration_q * Fraction(3, 2))
-                            length = at - open_tuplet
-                            if length.denominator & (length.denominator - 1) == 0:
+                                open_tuplet = event.onset_q, event.tuplet
+                            start, ratio = open_tuplet
+                            assert event.tuplet == ratio
+                            assert value_of(event.duration_q * Fraction(*ratio))
+                            if closes(at - start, ratio):
                                 open_tuplet = None
                         else:
                             assert open_tuplet is None
