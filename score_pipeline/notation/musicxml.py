@@ -440,11 +440,12 @@ def _draw_rests_together(element: ET.Element, part: Part, score: Score) -> None:
 def _number_rests(run: Sequence[ET.Element]) -> None:
     if len(run) < 2:
         return
-    attributes = run[0].find("attributes")
-    if attributes is None:
-        attributes = ET.Element("attributes")
-        _insert_after(run[0], attributes, {"print", "barline"})
+    # Apart from the bar's other attributes and behind its marks: verovio draws a second clef for the one and leaves out
+    # tempo and rehearsal marks for the other.
+    attributes = ET.Element("attributes")
     _append(_append(attributes, "measure-style"), "multiple-rest", str(len(run)))
+    place = next(index for index, child in enumerate(run[0]) if child.tag == "note")
+    run[0].insert(place, attributes)
 
 
 def _reduce_divisions(root: ET.Element) -> None:

@@ -12,6 +12,7 @@ import pytest
 from score_pipeline.errors import MissingExtraError, OutputError
 from score_pipeline.notation import render
 from score_pipeline.notation.musicxml import part_to_musicxml, to_musicxml
+from score_pipeline.types import Meter
 
 PIECES = ("waltz_two_bars", "pickup", "six_eight", "triplets", "piano_two_voices")
 
@@ -63,3 +64,19 @@ def test_musescore_that_writes_nothing_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     with pytest.raises(MissingExtraError, match="MuseScore is not installed"):
         render.to_pdf_by_musescore(b"<score-partwise/>")
+
+
+def test_marks_above_counted_rests_are_drawn_and_no_second_clef(help_with: SimpleNamespace) -> None:
+    verovio = pytest.importorskip("verovio")
+    grid = help_with.grid_of(Meter(4, 4), 48)
+    violin = [(i, 1, 67 + i % 3) for i in range(96)] + [(i, 4, 85) for i in range(96, 192, 4)]
+    tracks = [help_with.track_of("violin", violin, grid), help_with.track_of("bassoon", [(188, 4, 50)], grid)]
+    score = help_with.build((tracks, grid))
+    (bassoon,) = (part for part in score.parts if part.instrument == "bassoon")
+    content = part_to_musicxml(score, bassoon)
+    assert content.count(b"<multiple-rest>") == 2 and b"<rehearsal" in content
+    help_with.schema().validate(content.decode())
+    toolkit = verovio.toolkit()
+    assert toolkit.loadData(content.decode())
+    drawn = toolkit.getMEI()
+    assert [drawn.count(f"<{name} ") for name in ("multiRest", "clef", "tempo", "reh")] == [2, 1, 1, 1]
