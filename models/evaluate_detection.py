@@ -33,7 +33,7 @@ from models.detection.metrics import POOL_FRAMES
 from models.detection.recordings import Recording, recordings
 from models.detection.teacher import Teacher
 from score_pipeline import weights
-from score_pipeline.detection.detector import Detector, DetectorCard, decide
+from score_pipeline.detection.detector import Detector, DetectorCard, decide, notes_at_once
 from score_pipeline.features.cqt import audible, log_cqt
 from score_pipeline.features.posteriorgram import PitchModel
 from score_pipeline.instruments import MUSICNET_SEVEN
@@ -98,7 +98,9 @@ def opened(folder: Path) -> Detector:
 def detected(detector: Detector, recording: Recording, features: Features) -> Answer:
     """The detector's answer, as the product gives it."""
     answer = detector.probability(features.levels, features.note)
-    activity = decide(answer, audible(features.levels), detector.card, DetectionSettings())
+    activity = decide(
+        answer, audible(features.levels), notes_at_once(features.note), detector.card, DetectionSettings()
+    )
     return Answer.of_activity(recording, activity)
 
 

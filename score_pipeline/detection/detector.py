@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from score_pipeline import weights
 from score_pipeline.detection.evidence import BoolArray, evidence, steady, threshold_share, weighed
@@ -59,6 +60,12 @@ LEAST_PLAYING_SHARE = 0.25
 SURE_NOTE = 0.5
 NOTES_SHARE = 0.25
 """Where nobody is recognised, somebody plays all the same if this share of the audible frames has a note so sure."""
+
+COUNTED_NOTE = 0.4
+"""Posterior from which a note counts when it is asked how many sound at once."""
+
+CHORD_NOTES = 6
+"""Who can play so many at once may be the only player of a chord."""
 
 NAMED_SHARE = 0.5
 """Of its threshold, that suffices for an instrument the user named."""
@@ -127,7 +134,7 @@ class Detector:
         if note.shape != levels.shape:
             raise ValueError(f"the note posteriorgram is {note.shape}, the recording has {levels.shape}")
         answer, audible, settings = self.probability(levels, note), cqt.audible(levels), settings or DetectionSettings()
-        activity = decide(answer, audible, self.card, settings)
+        activity = decide(answer, audible, notes_at_once(note), self.card, settings)
         if activity.present or settings.instruments is not None or not plays_notes(note, audible):
             return activity
         # somebody plays notes and is like nobody the network knows: one part for whom it comes nearest beats none
@@ -182,6 +189,11 @@ def plays_notes(note: FloatArray, audible: BoolArray) -> bool:
     return len(heard) > 0 and float((heard.max(axis=1) >= SURE_NOTE).mean()) >= NOTES_SHARE
 
 
+def notes_at_once(note: FloatArray) -> NDArray[np.int64]:
+    """How many notes sound in each frame, (frames,), by a posteriorgram (frames, 88)."""
+    return np.asarray((note >= COUNTED_NOTE).sum(axis=1))
+
+
 def _any_of(frames: BoolArray, group: int) -> BoolArray:
     """Whether any frame of each group is set, (groups,); the last group may be short."""
     padded = np.pad(frames, (0, -len(frames) % group))
@@ -197,8 +209,17 @@ def to_frames(outputs: FloatArray, frames: int, output_frames: int) -> FloatArra
     return np.stack([np.interp(clock, centres, row) for row in outputs]).astype(np.float32).reshape(-1, frames)
 
 
-def decide(answer: FloatArray, audible: BoolArray, card: DetectorCard, settings: DetectionSettings) -> Activity:
-    """The network's answer (instruments, outputs) as Activity: evidence weighed, users obeyed, flicker removed."""
+def decide(
+    answer: FloatArray,
+    audible: BoolArray,
+    notes: NDArray[np.int64],
+    card: DetectorCard,
+    settings: DetectionSettings,
+) -> Activity:
+    """The network's answer (instruments, outputs) as Activity: evidence weighed, users obeyed, flicker removed.
+
+    `audible` and `notes` (how many sound at once) are (frames,).
+    """
     frames = len(audible)
     heard_steps = _any_of(audible, card.output_frames)
     window_steps = round(EVIDENCE_WINDOW_S * FRAME_RATE_HZ / card.output_frames)
@@ -210,7 +231,9 @@ def decide(answer: FloatArray, audible: BoolArray, card: DetectorCard, settings:
     kept = [row for row, key in enumerate(card.instruments) if key not in settings.exclude]
     thresholds = np.array([card.thresholds[row] for row in kept], dtype=np.float32).reshape(-1, 1)
     judged = weighed(answer[kept], sure[kept])
-    share = threshold_share(judged, heard_steps, thresholds)
+    chordal = np.array([INSTRUMENTS[card.instruments[row]].polyphony >= CHORD_NOTES for row in kept], dtype=np.bool_)
+    middle = np.minimum(np.arange(answer.shape[1]) * card.output_frames + card.output_frames // 2, frames - 1)
+    share = threshold_share(judged, heard_steps, thresholds, notes[middle], chordal)
     active = (to_frames(judged, frames, card.output_frames) >= share * thresholds) & audible
     active = _steady(active)
     least = min(LEAST_PLAYING_S * FRAME_RATE_HZ, LEAST_PLAYING_SHARE * np.count_nonzero(audible))

@@ -22,10 +22,13 @@ EVIDENCE_PERCENTILE = 75.0
 """Whoever plays a quarter of the time is heard out; measured on real recordings."""
 
 COVERAGE = 0.9
-"""Of the audible steps in which somebody should be found to play; the rest is reverberation and noise."""
+"""Of the audible steps in which enough players should be found; the rest is reverberation, noise and false notes."""
 
 LEAST_SHARE = 0.5
 """Thresholds come down no further than to this share, so that nobody is found in noise."""
+
+MOST_WANTED = 4
+"""However many notes sound, no more players are looked for: octaves of few players are taken for notes of more."""
 
 
 def evidence(probability: FloatArray, audible: BoolArray, window_steps: int) -> FloatArray:
@@ -56,17 +59,24 @@ def weighed(probability: FloatArray, sure: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(probability * sure), dtype=np.float32)
 
 
-def threshold_share(judged: FloatArray, audible: BoolArray, thresholds: FloatArray) -> float:
-    """Share of the thresholds, `LEAST_SHARE`..1, at which somebody plays in `COVERAGE` of the audible steps.
+def threshold_share(
+    judged: FloatArray, audible: BoolArray, thresholds: FloatArray, notes: NDArray[np.int64], chordal: BoolArray
+) -> float:
+    """Share of the thresholds, `LEAST_SHARE`..1, at which the notes have players in `COVERAGE` of the audible steps.
 
-    Where music sounds somebody makes it: if a recording is unlike what the network learned from, all of its answers
-    are faint, and the thresholds come down together until most of the sound is accounted for. `thresholds` is
-    (instruments, 1).
+    Where music sounds somebody makes it, and where four notes sound it is four players or one who plays chords: if a
+    recording is unlike what the network learned from, its answers are faint, and the thresholds come down together
+    until most of the sound is accounted for. `thresholds` is (instruments, 1), `notes` (steps,) how many sound at
+    once, `chordal` (instruments,) who may play them all.
     """
     if not audible.any() or not len(judged):
         return 1.0
-    loudest = (judged[:, audible] / thresholds).max(axis=0)
-    return float(np.clip(np.percentile(loudest, 100 * (1 - COVERAGE)), LEAST_SHARE, 1.0))
+    ratio = judged[:, audible] / thresholds
+    wanted = notes[audible].clip(1, min(MOST_WANTED, len(judged)))
+    enough = -np.sort(-ratio, axis=0)[wanted - 1, np.arange(len(wanted))]
+    if chordal.any():
+        enough = np.maximum(enough, ratio[chordal].max(axis=0))
+    return float(np.clip(np.percentile(enough, 100 * (1 - COVERAGE)), LEAST_SHARE, 1.0))
 
 
 def without_short_runs(active: BoolArray, shortest: int, value: bool) -> BoolArray:

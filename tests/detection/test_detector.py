@@ -123,15 +123,28 @@ def answer_of(frames: int, **rows: float) -> FloatArray:
 
 
 def test_who_is_above_the_threshold_plays() -> None:
-    activity = decide(answer_of(300, piano=0.9, violin=0.3), np.ones(300, bool), CARD, DetectionSettings())
+    activity = decide(
+        answer_of(300, piano=0.9, violin=0.3), np.ones(300, bool), np.ones(300, int), CARD, DetectionSettings()
+    )
     assert activity.present == ("piano",)  # .9 is above .3, .3 is not above .4
     assert activity.presence.tolist() == pytest.approx([0.9, 0.3, 0])
     assert activity.active[0].all()
 
 
+def test_two_notes_want_two_players_or_one_who_plays_chords() -> None:
+    for loud, expected in (("horn", ("violin", "horn")), ("piano", ("piano",))):
+        answer, audible = answer_of(300, violin=0.3, **{loud: 0.9}), np.ones(300, bool)
+        assert decide(answer, audible, np.full(300, 1), CARD, DetectionSettings()).present == (loud,)
+        assert decide(answer, audible, np.full(300, 2), CARD, DetectionSettings()).present == expected
+
+
 def test_excluded_players_have_no_row() -> None:
     activity = decide(
-        answer_of(300, piano=0.9, violin=0.9), np.ones(300, bool), CARD, DetectionSettings(exclude=("piano",))
+        answer_of(300, piano=0.9, violin=0.9),
+        np.ones(300, bool),
+        np.ones(300, int),
+        CARD,
+        DetectionSettings(exclude=("piano",)),
     )
     assert activity.instruments == ("violin", "horn")
     assert activity.present == ("violin",)
@@ -140,7 +153,7 @@ def test_excluded_players_have_no_row() -> None:
 @pytest.mark.parametrize("named", [("horn",), ("violin", "horn"), ("horn", "flute"), ("flute",)])
 def test_named_players_are_exactly_those_present(named: tuple[str, ...]) -> None:
     answer = answer_of(300, piano=0.9, violin=0.3, horn=0.01)
-    activity = decide(answer, np.ones(300, bool), CARD, DetectionSettings(instruments=named))
+    activity = decide(answer, np.ones(300, bool), np.ones(300, int), CARD, DetectionSettings(instruments=named))
     assert activity.instruments == named
     assert activity.present == named
     assert activity.active.any(axis=0).all()
@@ -150,7 +163,9 @@ def test_a_named_player_rests_where_another_is_heard_instead() -> None:
     answer = np.zeros((3, 200), np.float32)
     answer[0, :100] = 0.8
     answer[1, 100:] = 0.8
-    activity = decide(answer, np.ones(600, bool), CARD, DetectionSettings(instruments=("piano", "violin")))
+    activity = decide(
+        answer, np.ones(600, bool), np.ones(600, int), CARD, DetectionSettings(instruments=("piano", "violin"))
+    )
     assert activity.active[0, :290].all()
     assert not activity.active[0, 310:].any()
     assert activity.active[1, 310:].all()
@@ -160,7 +175,7 @@ def test_a_named_player_rests_where_another_is_heard_instead() -> None:
 def test_nobody_plays_in_a_rest_of_all() -> None:
     audible = np.ones(900, bool)
     audible[300:600] = False
-    activity = decide(answer_of(900, piano=0.9), audible, CARD, DetectionSettings())
+    activity = decide(answer_of(900, piano=0.9), audible, np.ones(900, int), CARD, DetectionSettings())
     assert not activity.active[0, 300:600].any()
     assert [round(span.start_s) for span in activity.spans("piano")] == [0, 7]
 
@@ -176,7 +191,7 @@ def test_less_than_a_second_in_all_is_a_ghost() -> None:
     answer[1, 500:520] = 1.0  # 0.7 s
     answer[2, 500:800] = 1.0  # 10 s
     answer[1:, 1000:1020] = 0.01
-    activity = decide(answer, np.ones(6000, bool), CARD, DetectionSettings())
+    activity = decide(answer, np.ones(6000, bool), np.ones(6000, int), CARD, DetectionSettings())
     assert activity.present == ("piano", "horn")
 
 

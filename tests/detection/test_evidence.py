@@ -69,8 +69,21 @@ def test_thresholds_come_down_where_nobody_accounts_for_the_sound() -> None:
     thresholds = np.array([[0.4], [0.5]], np.float32)
     audible = np.ones(100, bool)
     loud = np.full((2, 100), 0.45, np.float32)
-    assert threshold_share(loud, audible, thresholds) == 1
+    one, nobody = np.ones(100, np.int64), np.zeros(2, bool)
+    assert threshold_share(loud, audible, thresholds, one, nobody) == 1
     faint = np.full((2, 100), 0.3, np.float32)
-    assert threshold_share(faint, audible, thresholds) == pytest.approx(0.75)
-    assert threshold_share(np.zeros_like(faint), audible, thresholds) == LEAST_SHARE
-    assert threshold_share(faint, ~audible, thresholds) == 1
+    assert threshold_share(faint, audible, thresholds, one, nobody) == pytest.approx(0.75)
+    assert threshold_share(np.zeros_like(faint), audible, thresholds, one, nobody) == LEAST_SHARE
+    assert threshold_share(faint, ~audible, thresholds, one, nobody) == 1
+
+
+def test_as_many_players_are_looked_for_as_notes_sound() -> None:
+    thresholds = np.full((3, 1), 0.5, np.float32)
+    audible = np.ones(100, bool)
+    judged = np.repeat(np.array([[0.6], [0.4], [0.3]], np.float32), 100, axis=1)
+    shares = [
+        threshold_share(judged, audible, thresholds, np.full(100, notes), np.zeros(3, bool)) for notes in range(5)
+    ]
+    assert shares == pytest.approx([1, 1, 0.8, 0.6, 0.6])
+    chordal = np.array([True, False, False])
+    assert threshold_share(judged, audible, thresholds, np.full(100, 3), chordal) == 1
