@@ -22,6 +22,7 @@ from score_pipeline.batch import SUMMARY_FILE, batch_folders, find_recordings, o
 from score_pipeline.console import print_table, reporter
 from score_pipeline.errors import AudioFileError, ScorePipelineError
 from score_pipeline.instruments import INSTRUMENTS
+from score_pipeline.notation.render import FORMATS
 from score_pipeline.notes_file import parse_meter
 from score_pipeline.settings import Settings
 from score_pipeline.wording import printable
@@ -207,6 +208,7 @@ def _do_files(args: argparse.Namespace, work: Work) -> int:
             settings,
             stems=getattr(args, "stems", False),
             plot=getattr(args, "plot", False),
+            formats=_formats(args),
             force=args.force,
         )
         for source, folder in zip(sources, folders, strict=True)
@@ -226,7 +228,7 @@ def _batch(args: argparse.Namespace, work: Work | None) -> int:
         raise AudioFileError(f"{args.folder} holds no recordings; name a folder with sound files in it or below it.")
     folders = batch_folders(sources, args.folder, args.out)
     jobs = [
-        Job(source, folder, settings, stems=args.stems, force=args.force)
+        Job(source, folder, settings, stems=args.stems, formats=_formats(args), force=args.force)
         for source, folder in zip(sources, folders, strict=True)
     ]
     with reporter(args.json, args.quiet, len(jobs)) as said:
@@ -306,6 +308,10 @@ def _doctor(args: argparse.Namespace, work: Work | None) -> int:
     return 1 if any(finding.state == "missing" for finding in findings) else 0
 
 
+def _formats(args: argparse.Namespace) -> frozenset[str]:
+    return frozenset(name for name in FORMATS if getattr(args, name, False))
+
+
 def _cache_folder(args: argparse.Namespace) -> Path | None:
     return None if args.no_cache else _default_cache_folder()
 
@@ -352,9 +358,15 @@ def _add_stems(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stems", action="store_true", help="write the separated instruments too")
 
 
+def _add_formats(parser: argparse.ArgumentParser) -> None:
+    for name, what in FORMATS.items():
+        parser.add_argument(f"--{name}", action="store_true", help=what)
+
+
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     _add_files(parser, ALL_STAGES, "recording")
     _add_stems(parser)
+    _add_formats(parser)
     _add_networks(parser, caches=True)
 
 
@@ -376,6 +388,7 @@ def _transcribe_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _engrave_arguments(parser: argparse.ArgumentParser) -> None:
     _add_files(parser, ("rhythm", "notation"), "notes.csv or MIDI file")
+    _add_formats(parser)
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -407,6 +420,7 @@ def _batch_arguments(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
     _add_settings(parser, ALL_STAGES)
     _add_stems(parser)
+    _add_formats(parser)
     _add_networks(parser, caches=False, threads=1)
 
 

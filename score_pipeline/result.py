@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,15 @@ PARTIAL_RESULT_FILES = frozenset(
 """What the commands write that do only a part of a conversion."""
 
 
-def write(conversion: Conversion, folder: Path, *, force: bool = False) -> list[str]:
+def write(conversion: Conversion, folder: Path, *, force: bool = False, formats: Collection[str] = ()) -> list[str]:
     """Write everything a conversion found into `folder`, which must not exist unless `force` replaces it.
 
-    Returns the paths of the files relative to the folder. Raises OutputError when the folder exists or cannot be
-    written; then nothing is left behind and what was there is untouched. Only a folder that holds an earlier result
-    (or nothing) is ever replaced.
+    `formats` are those of `notation.render.FORMATS` in which score and parts are wanted beside MusicXML; one that needs
+    what is not installed is a MissingExtraError. Returns the paths of the files relative to the folder. Raises
+    OutputError when the folder exists or cannot be written; then nothing is left behind and what was there is
+    untouched. Only a folder that holds an earlier result (or nothing) is ever replaced.
     """
-    return write_folder(folder, lambda unfinished: _write_files(conversion, unfinished), force=force)
+    return write_folder(folder, lambda unfinished: _write_files(conversion, unfinished, formats), force=force)
 
 
 def write_folder(folder: Path, fill: Callable[[Path], list[str]], *, force: bool) -> list[str]:
@@ -111,9 +112,10 @@ def _swap(finished: Path, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_files(conversion: Conversion, folder: Path) -> list[str]:
+def _write_files(conversion: Conversion, folder: Path, formats: Collection[str]) -> list[str]:
     from score_pipeline.notation.midi import performance_midi, score_midi
     from score_pipeline.notation.musicxml import part_to_musicxml, to_musicxml
+    from score_pipeline.notation.render import in_formats
     from score_pipeline.report import report_html
 
     heard, grid, score = conversion.heard, conversion.grid, conversion.score
@@ -128,6 +130,11 @@ def _write_files(conversion: Conversion, folder: Path) -> list[str]:
         contents["score.musicxml"] = to_musicxml(score)
     for number, part in enumerate(score.parts, start=1):
         contents[part_path(number, part)] = part_to_musicxml(score, part)
+    written = {name: content for name, content in contents.items() if name.endswith(".musicxml")}
+    pages = _pages(written)
+    for name, musicxml in written.items():
+        further = in_formats(musicxml, pages.get(name, []), formats)
+        contents |= {name.removesuffix(".musicxml") + end: content for end, content in further.items()}
     for name, content in contents.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
@@ -139,7 +146,7 @@ def _write_files(conversion: Conversion, folder: Path) -> list[str]:
         names, gain = write_stems(folder / "stems", heard.stems)
         files += names
     files = sorted([*files, "report.html", RESULT_FILE])
-    (folder / "report.html").write_text(report_html(conversion, _pages(contents), files), encoding="utf-8")
+    (folder / "report.html").write_text(report_html(conversion, pages, files), encoding="utf-8")
     (folder / RESULT_FILE).write_bytes(_json_bytes(result_summary(conversion, files, gain)))
     return files
 
@@ -150,12 +157,12 @@ def part_path(number: int, part: Part) -> str:
     return f"parts/{number:02d}-{part.instrument}{player}.musicxml"
 
 
-def _pages(contents: dict[str, bytes]) -> dict[str, list[str]]:
+def _pages(written: dict[str, bytes]) -> dict[str, list[str]]:
     """The engraved pages of score and parts as SVG; empty where verovio is not installed."""
     from score_pipeline.notation.render import to_svg_pages
 
     try:
-        return {name: to_svg_pages(content) for name, content in contents.items() if name.endswith(".musicxml")}
+        return {name: to_svg_pages(content) for name, content in written.items()}
     except MissingExtraError:
         return {}
 

@@ -22,6 +22,7 @@ from score_pipeline.console import Found, Outcome
 from score_pipeline.detection.plot import timeline_svg
 from score_pipeline.errors import NotesFileError
 from score_pipeline.instruments import instrument, score_order
+from score_pipeline.notation.render import check_formats
 from score_pipeline.notes_file import beats_csv, notes_csv, read_grid, read_tracks
 from score_pipeline.pipeline import Conversion, Heard, Models, OnProgress, StageClock, convert, load_models, write_down
 from score_pipeline.settings import RhythmSettings, Settings
@@ -44,6 +45,7 @@ class Job:
     settings: Settings
     stems: bool = False
     plot: bool = False
+    formats: frozenset[str] = frozenset()
     force: bool = False
 
 
@@ -97,7 +99,7 @@ class Convert(_Networked):
         """Convert and write."""
         folder = _free_folder(job)
         conversion = self.convert(job, on_progress)
-        return _outcome(job, conversion, result.write(conversion, folder, force=job.force))
+        return _outcome(job, conversion, result.write(conversion, folder, force=job.force, formats=job.formats))
 
 
 class Transcribe(_Networked):
@@ -164,7 +166,7 @@ class Engrave:
         """Read, engrave and write."""
         folder = _free_folder(job)
         conversion = engrave(job.source, job.settings, on_progress)
-        return _outcome(job, conversion, result.write(conversion, folder, force=job.force))
+        return _outcome(job, conversion, result.write(conversion, folder, force=job.force, formats=job.formats))
 
 
 def engrave(source: Path, settings: Settings, on_progress: OnProgress) -> Conversion:
@@ -211,10 +213,11 @@ def activity_of_notes(tracks: Sequence[Track]) -> Activity:
 
 
 def _free_folder(job: Job) -> Path:
-    """The job's folder, checked before minutes of work and not after them."""
+    """The job's folder; whether it and all formats can be written is asked before minutes of work and not after."""
     if job.folder is None:
         raise ValueError(f"this work writes files; give {job.source} a folder")
     result.check_is_free(job.folder, force=job.force)
+    check_formats(job.formats)
     return job.folder
 
 

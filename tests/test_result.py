@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import zipfile
 from pathlib import Path
 
 import jsonschema
@@ -9,7 +11,8 @@ import pretty_midi
 import pytest
 
 from score_pipeline import audio, result
-from score_pipeline.errors import OutputError
+from score_pipeline.errors import MissingExtraError, OutputError
+from score_pipeline.notation import render
 from score_pipeline.notes_file import read_grid, read_tracks
 from score_pipeline.pipeline import Conversion, Heard, StageClock, write_down
 from score_pipeline.settings import RhythmSettings, Settings
@@ -48,6 +51,26 @@ def test_the_folder_holds_what_was_promised(duet: Conversion, tmp_path: Path):
         "stems/residual.flac", "report.html", "result.json",
     }  # fmt: skip
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a duet"]
+
+
+def test_score_and_parts_come_in_other_formats(duet: Conversion, tmp_path: Path):
+    pytest.importorskip("verovio")
+    files = result.write(duet, tmp_path / "duet", formats={"mxl", "svg"})
+    assert {"score.mxl", "parts/01-violin.mxl", "score-1.svg", "parts/02-cello-1.svg"} <= set(files)
+    with zipfile.ZipFile(tmp_path / "duet" / "score.mxl") as packed:
+        assert packed.read("score.musicxml") == (tmp_path / "duet" / "score.musicxml").read_bytes()
+    assert "<svg" in (tmp_path / "duet" / "parts" / "02-cello-1.svg").read_text()
+
+
+def test_a_pdf_is_drawn_by_whoever_can(duet: Conversion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "cairosvg", None)
+    monkeypatch.setattr(render, "to_pdf_by_musescore", lambda musicxml: b"%PDF of " + musicxml[:5])
+    files = result.write(duet, tmp_path / "duet", formats={"pdf"})
+    assert {"score.pdf", "parts/01-violin.pdf", "parts/02-cello.pdf"} <= set(files)
+    monkeypatch.setattr(render, "musescore", lambda: None)
+    with pytest.raises(MissingExtraError, match="preview"):
+        render.check_formats({"pdf"})
+    render.check_formats({"mxl"})
 
 
 def test_result_json_keeps_its_schema(duet: Conversion, tmp_path: Path):

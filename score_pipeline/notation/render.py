@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from score_pipeline.errors import MissingExtraError, OutputError
+from score_pipeline.notation.musicxml import to_mxl
 
 _A4 = (2100, 2970)
 """Width and height of a page in tenths of a millimetre."""
@@ -38,6 +39,46 @@ _SIGN_ADVANCE = 0.45
 
 _MUSESCORE_NAMES = ("musescore4", "mscore4", "mscore4portable", "musescore3", "mscore3", "musescore", "mscore")
 _MUSESCORE_TIMEOUT_S = 300
+
+
+FORMATS: dict[str, str] = {
+    "mxl": "score and parts as compressed MusicXML too",
+    "pdf": "score and parts as PDF too, drawn by verovio or by MuseScore",
+    "svg": "every page of score and parts as a drawing too",
+}
+"""What can be had beside MusicXML, and what it is."""
+
+
+def check_formats(formats: Collection[str]) -> None:
+    """MissingExtraError if one of the `FORMATS` cannot be had here; worth asking before minutes of work."""
+    if "svg" in formats:
+        _verovio()
+    if "pdf" in formats and musescore() is None:
+        _verovio()
+        _cairosvg()
+
+
+def in_formats(musicxml: bytes, pages: Sequence[str], formats: Collection[str]) -> dict[str, bytes]:
+    """A file in other formats, by the ends of their names; `pages` are its drawings, none where nothing can draw.
+
+    MuseScore makes the PDF where the extra `preview` is missing.
+    """
+    written: dict[str, bytes] = {}
+    if "mxl" in formats:
+        written[".mxl"] = to_mxl(musicxml)
+    if "pdf" in formats:
+        written[".pdf"] = to_pdf(pages) if pages and _can_draw() else to_pdf_by_musescore(musicxml)
+    if "svg" in formats:
+        written |= {f"-{number}.svg": page.encode() for number, page in enumerate(pages, start=1)}
+    return written
+
+
+def _can_draw() -> bool:
+    try:
+        _cairosvg()
+    except MissingExtraError:
+        return False
+    return True
 
 
 def to_svg_pages(musicxml: bytes) -> list[str]:
@@ -133,10 +174,7 @@ def to_pdf_by_musescore(musicxml: bytes) -> bytes:
 
 def _toolkit(musicxml: bytes) -> Any:
     """verovio with the score loaded and laid out."""
-    try:
-        import verovio
-    except ImportError as error:
-        raise _missing("verovio") from error
+    verovio = _verovio()
     resources = Path(verovio.__file__).parent / "data"
     # a packaged program may have moved; verovio then looks where it was built
     toolkit = verovio.toolkit(False)
@@ -202,6 +240,14 @@ def _draw_leading_sign(parent: ET.Element, text: ET.Element, sign: ET.Element, f
     parent.insert(list(parent).index(text), group)
     sign.text = ""
     text.set("x", str(x + _SIGN_ADVANCE * size))
+
+
+def _verovio() -> Any:
+    try:
+        import verovio
+    except ImportError as error:
+        raise _missing("verovio") from error
+    return verovio
 
 
 def _cairosvg() -> Any:
