@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -245,7 +245,7 @@ def _outcome(job: Job, conversion: Conversion, files: Sequence[str]) -> Outcome:
     return Outcome(
         file=job.source,
         folder=job.folder,
-        parts=tuple(file for file in files if file.startswith("parts/")),
+        parts=tuple(file for file in files if PurePosixPath(file).match("parts/*.musicxml")),
         found=_found(conversion.heard.activity, conversion.heard.tracks),
         warnings=conversion.warnings,
         duration_s=conversion.duration_s,
