@@ -1,17 +1,17 @@
-"""Fit the network that chooses among readings: `python -m models.fit_readings --scores DIR [--more FILE ...]`.
+"""Fit the networks that choose among readings: `python -m models.fit_readings --scores DIR [--more FILE ...]`.
 
-Simulated performances of the scores that `models.fit_rhythm` kept from its network, and once each of the folder's other
-scores, since kinds of music count for more than the network's honesty; cut to what `track_beats` decides on. The true
-reading of each stands among others of the same notes: other levels, other meters, other first beats, bars that slip by
-a beat on the way; and the readings that the search finds stand among each other. The networks learn to give the largest
-share to what is worth most, by `ranking.agreement` with the truth (cross entropy). Each of eight is fitted without an
-eighth of the scores, on which it reports. Run it after `models.fit_rhythm`; takes about twenty minutes on one core.
+Simulated performances (`models.rhythm_takes`), cut to what `track_beats` decides on. The true reading of each stands
+among others of the same notes: other levels, other meters, other first beats, bars that slip by a beat on the way; and
+for some, the readings that the search finds stand among each other. The networks learn to give the largest share to
+what is worth most, by `ranking.agreement` with the truth (cross entropy). Every network sees all but a tenth of the
+scores, on which the card reports. Run it after `models.fit_listener`; takes half an hour on one core.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,13 +21,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.fit_rhythm import attacks_in_bars, known_scores, seen
-from models.rhythm_renders import Render, any_touch, read_scores, render
+from models.fit_rhythm import add_sources, known_scores, tenth
+from models.rhythm_card import write_tables
+from models.rhythm_takes import Sheet, Take, play, sheet_of
 from score_pipeline.rhythm import ranking
-from score_pipeline.rhythm.attacks import Attacks, gather
+from score_pipeline.rhythm.attacks import Attacks
+from score_pipeline.rhythm.listener import load_listener
 from score_pipeline.rhythm.metrical import Player, Reading, search
-from score_pipeline.rhythm.priors import METERS, TICKS, Priors, bar_ticks, load_priors
-from score_pipeline.rhythm.ranking import Describer, agreement, relatives
+from score_pipeline.rhythm.priors import METERS, TICKS, bar_ticks, load_priors
+from score_pipeline.rhythm.ranking import Describer, Judge, agreement, choose, judge_from, relatives
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
@@ -37,13 +39,17 @@ SHARPNESS = 12.0
 """How much more of the share a reading is to get that is worth more, as the factor of a softmax."""
 KEPT = 6
 """Readings of the search whose relatives are learnt from."""
-OWN_TAKES, FALSE = 4, 35
-"""Excerpts of each score in the folder that the network did not see (one of any other), readings of each excerpt."""
+OWN_TAKES, MORE_TAKES, FALSE = 4, 1, 35
+"""Excerpts of each score of the folder and of `--more`, readings of each excerpt."""
+SEARCHED = 1
+"""Excerpts of each score of the folder of which the search's readings are learnt from too."""
 SHORTEST, LONGEST = 40, 300
 """Attacks of an excerpt."""
 EPOCHS, WIDTHS = 10, (48, 24)
+EXCERPTS_APART = 120
+"""Excerpts of scores kept apart that say how sure to be."""
 NETWORKS = 8
-"""Each is fitted without an eighth of the scores, on which it reports."""
+"""Whose mean counts; they differ in seed and order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,7 @@ class Case:
     """Readings of one excerpt: rows of features, what each is worth (1 for the truth), whether its meter is true."""
 
     score: int
+    tenth: int
     rows: NDArray[np.float32]
     worth: Floats
     meter: NDArray[np.bool_]
@@ -59,60 +66,97 @@ class Case:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--scores", type=Path, required=True, help="folder with notes_train.jsonl.gz")
-    parser.add_argument("--more", type=Path, nargs="*", default=[], help="files that models.rhythm_scores wrote")
+    add_sources(parser)
+    parser.add_argument("--workers", type=int, default=2, help="processes that make cases; the result is the same")
     parser.add_argument("--out", type=Path, default=Path(ranking.__file__).with_name("readings.npz"))
     arguments = parser.parse_args()
-    own = sum(1 for _ in read_scores(arguments.scores / "notes_train.jsonl.gz"))
-    records = list(enumerate(known_scores(arguments.scores, arguments.more)))
-    found = [
-        case
-        for number, record in records
-        if number < own or not seen(record)
-        for case in cases(record, number, OWN_TAKES if number < own and not seen(record) else 1, load_priors())
+    own, more = known_scores(arguments.scores, arguments.more)
+    tasks = [
+        (record, number, OWN_TAKES if number < len(own) else MORE_TAKES) for number, record in enumerate([*own, *more])
     ]
-    print(f"{len(found)} excerpts", flush=True)
-    networks = []
-    for turn in range(NETWORKS):
-        checked = [case for case in found if case.score % NETWORKS == turn]
-        networks.append(fit([case for case in found if case.score % NETWORKS != turn], checked, turn))
-    stored: dict[str, Any] = {
-        name: np.stack([network[name] for network in networks]).astype(np.float16) for name in networks[0]
-    }
-    np.savez_compressed(arguments.out, **stored)
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        found = [case for some in pool.map(_cases_of, *zip(*tasks, strict=True), chunksize=8) for case in some]
+    print(f"{len(found)} sets of readings", flush=True)
+    learnt, checked = [case for case in found if case.tenth], [case for case in found if not case.tenth]
+    networks = [fit(learnt, checked, turn) for turn in range(NETWORKS)]
+    tables = {name: np.stack([network[name] for network in networks]) for name in networks[0]}
+    apart = [sheet for record in [*own, *more] if not tenth(record) and (sheet := sheet_of(record)) is not None]
+    tables["sure"], figures = fit_confidence(apart, judge_from(tables | {"sure": np.zeros(5)}))
+    write_tables(arguments.out, tables, {"sets_of_readings": len(learnt), **figures}, own + more)
 
 
-def cases(record: dict[str, Any], number: int, takes: int, priors: Priors) -> Iterator[Case]:
-    """Excerpts of a score that stay in one meter, each with its readings."""
-    rng = np.random.default_rng([number, 7])
-    for take in range(takes):
-        played = render(
-            record,
-            jitter_s=float(rng.uniform(0.005, 0.03)),
-            breath=float(rng.uniform(0.02, 0.13)),
-            pace=float(np.exp(rng.normal(0, 0.15))),
-            take=10 + take,
-            touch=any_touch(rng),
-        )
+def fit_confidence(sheets: list[Sheet], judge: Judge) -> tuple[Floats, dict[str, float]]:
+    """Bias and weights of `Judge.sure`, by ridge regression on scores that no network saw, half of which report."""
+    grounds, worth, meter_right = [], [], []
+    for number, sheet in enumerate(sheets[:EXCERPTS_APART]):
+        rng = np.random.default_rng([number, 8])
+        played = play(sheet, rng, LONGEST + 30)
         if played is None:
-            return
-        attacks = gather(played.tracks)
-        meter, tick = true_ticks(played, attacks)
+            continue
+        meter, tick = true_ticks(played)
+        part = excerpt(meter, tick, rng)
+        if part is None:
+            continue
+        cut, heard = played.attacks.at(part), load_listener().hear(played.attacks).at(part)
+        truth = Reading(METERS[meter[part.start]], tick[part], 1.0, 0.0, 0.0)
+        searched = search(cut.time_s, heard, load_priors(), METERS, Player())
+        choice = choose(searched, cut, heard, load_priors(), judge)
+        grounds.append([1.0, *choice.grounds])
+        worth.append(agreement([truth, choice.reading], cut.time_s)[0, 1])
+        meter_right.append(choice.reading.meter == truth.meter)
+    x, right = np.array(grounds), np.array(worth)
+    logit = np.log(right.clip(0.05, 0.95) / (1 - right.clip(0.05, 0.95)))
+    half = np.arange(len(x)) % 2 == 0
+    told = x[~half] @ _ridge(x[half], logit[half])
+    figures = {
+        "excerpts_apart": len(x),
+        "worth_of_the_chosen": round(float(right.mean()), 3),
+        "meter_right": round(float(np.mean(meter_right)), 3),
+        "confidence_correlation": round(float(np.corrcoef(told, right[~half])[0, 1]), 3),
+    }
+    print(figures, flush=True)
+    return _ridge(x, logit), figures
+
+
+def _ridge(x: Floats, y: Floats) -> Floats:
+    """Least squares with a little weight against large coefficients; the first column is a bias."""
+    scale = x.std(axis=0) + 1e-6
+    penalty = 3.0 * np.diag(np.where(np.arange(x.shape[1]) == 0, 0.0, scale**2))
+    return np.asarray(np.linalg.solve(x.T @ x + penalty, x.T @ y))
+
+
+def _cases_of(record: dict[str, Any], number: int, takes: int) -> list[Case]:
+    """All of `cases`; a process of its own may run it."""
+    sheet = sheet_of(record)
+    return [] if sheet is None else list(cases(sheet, number, tenth(record), takes))
+
+
+def cases(sheet: Sheet, number: int, of_tenth: int, takes: int) -> Iterator[Case]:
+    """Excerpts of a score that stay in one meter, each with its readings."""
+    for take in range(takes):
+        rng = np.random.default_rng([number, take, 7])
+        played = play(sheet, rng, LONGEST + 30)
+        if played is None:
+            continue
+        meter, tick = true_ticks(played)
         part = excerpt(meter, tick, rng)
         if part is None:
             continue
         true = METERS[meter[part.start]]
         place = tick[part] - tick[part.start] + tick[part.start] % bar_ticks(true)
-        heard = priors.hear(attacks).at(part)
-        cut = attacks.at(part)
+        heard = load_listener().hear(played.attacks).at(part)
+        cut = played.attacks.at(part)
         truth = Reading(true, place, 1.0, 0.0, 0.0)
-        searched = search(cut.time_s, heard, priors, METERS, Player())
-        for found in (others_of(truth, searched, cut, rng), [truth, *false_readings(true, place, rng)]):
-            describer = Describer(cut, heard, priors)
+        sets = [[truth, *false_readings(true, place, rng)]]
+        if takes > 1 and take < SEARCHED:
+            searched = search(cut.time_s, heard, load_priors(), METERS, Player())
+            sets.append(others_of(truth, searched, cut, rng))
+        describer = Describer(cut, heard, load_priors())
+        for found in sets:
             rows = [describer.row(reading.meter, reading.tick) for reading in found]
             worth = agreement([truth, *found], cut.time_s)[0, 1:]
             meter_is = np.array([reading.meter == true for reading in found])
-            yield Case(number, np.array(rows, dtype=np.float32), worth, meter_is)
+            yield Case(number, of_tenth, np.array(rows, dtype=np.float32), worth, meter_is)
 
 
 def others_of(truth: Reading, searched: list[Reading], attacks: Attacks, rng: np.random.Generator) -> list[Reading]:
@@ -129,23 +173,22 @@ def others_of(truth: Reading, searched: list[Reading], attacks: Attacks, rng: np
     return [family[int(index)] for index in chosen]
 
 
-def true_ticks(played: Render, attacks: Attacks) -> tuple[Ints, Ints]:
-    """Meter (index, -1 for one no table knows) of every attack, and ticks that count bars of that meter from 0."""
-    written = sorted({quarter for quarter, _ in played.written.values()})
-    times = np.array([played.seconds(float(quarter)) for quarter in written])
-    nearest = np.abs(attacks.time_s[:, None] - times[None, :]).argmin(axis=1)
-    path = np.array(attacks_in_bars(played))[nearest]
-    quarter = np.interp(attacks.time_s, played.clock_s, played.clock_quarter)
-    stray = np.abs(attacks.time_s - times[nearest]) > 0.06
-    absolute = np.where(stray, np.round(quarter * 4).astype(np.int64) * (TICKS // 4), path[:, 2])
+def true_ticks(played: Take) -> tuple[Ints, Ints]:
+    """Meter (index, a negative number where bars are broken) of every attack, and ticks counting bars of it from 0."""
+    stray = played.tick < 0
+    absolute = np.round(np.where(stray, np.round(played.onset_q * 4) / 4, played.onset_q) * TICKS).astype(np.int64)
     absolute = np.maximum.accumulate(absolute)
-    bar = np.array([bar_ticks(METERS[m]) if m >= 0 else TICKS for m in path[:, 0]])
-    # Whole bars are added so that the place in the bar is the score's, whatever bars were cut short before it.
-    off = np.where(stray, 0, path[:, 1] - path[:, 2]) % bar
-    for k in range(1, len(off)):
-        if stray[k]:
-            off[k] = off[k - 1]
-    return np.where(np.diff(off, prepend=off[:1]) != 0, -2, path[:, 0]), absolute + off
+    meter = np.where(stray, -1, played.meter)
+    known = np.flatnonzero(~stray)
+    if not len(known):
+        return meter, absolute
+    # an attack whose place is not known belongs to the bars around it
+    before = known[np.maximum(np.searchsorted(known, np.arange(len(meter)), side="right") - 1, 0)]
+    meter = meter[before]
+    bar = np.array([*(bar_ticks(known_meter) for known_meter in METERS), TICKS])[meter]
+    off = ((played.tick - absolute)[before]) % bar
+    broken = (np.diff(off, prepend=off[:1]) != 0) | (meter == len(METERS))
+    return np.where(broken, -2, meter), absolute + off
 
 
 def excerpt(meter: Ints, tick: Ints, rng: np.random.Generator) -> slice | None:

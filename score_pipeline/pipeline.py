@@ -35,8 +35,8 @@ SHORTEST_S = 0.5
 QUIET_PEAK = 0.003
 """-50 dB: at 16 bits, quantisation noise then lies 46 dB below the peak."""
 
-UNSURE_BEAT = 0.3
-"""Confidence of a beat grid below which the user is told so."""
+UNSURE_BEAT = 0.5
+"""Confidence of a beat grid below which the user is told so: less than half of it is expected to be right."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 CHORD_S = 0.035
 """Onsets of one chord lie within this: players of an ensemble are 20 ms apart, thirty-seconds at most 20 per second."""
-N_FEATURES = 16
+N_FEATURES = 24
 SECONDS_COLUMNS = slice(13, 16)
 """Features that are logarithms of seconds."""
 
@@ -70,20 +70,19 @@ def gather(tracks: Sequence[Track]) -> Attacks:
     ]
     if not rows:
         return Attacks.bare(np.empty(0))
-    table = np.array(sorted(rows), dtype=np.float64)
-    onset = table[:, 0]
+    return described(np.array(sorted(rows), dtype=np.float64))[0]
+
+
+def described(table: Floats) -> tuple[Attacks, NDArray[np.int64]]:
+    """Attacks of notes (onset, offset, pitch, velocity, part), sorted by onset; and the attack each belongs to."""
+    onset, offset, pitch, velocity, part = table.T
     group = np.empty(len(onset), dtype=np.int64)
     start, number = onset[0], 0
     for k, time_s in enumerate(onset.tolist()):
         if time_s - start > CHORD_S:
             start, number = time_s, number + 1
         group[k] = number
-    return _described(table, group, number + 1)
-
-
-def _described(table: Floats, group: NDArray[np.int64], n: int) -> Attacks:
-    """Times and features of `n` attacks from notes (onset, offset, pitch, velocity, part) and their attack."""
-    onset, offset, pitch, velocity, part = table.T
+    n = number + 1
     first = np.searchsorted(group, np.arange(n))
     count = np.diff(np.append(first, len(group))).astype(np.float64)
     time = np.add.reduceat(onset, first) / count
@@ -93,7 +92,13 @@ def _described(table: Floats, group: NDArray[np.int64], n: int) -> Attacks:
     longest = np.maximum.reduceat(length, first)
     loud = np.add.reduceat(velocity, first) / count
     parts = np.array([len(set(part[i : i + int(c)])) for i, c in zip(first, count, strict=True)], dtype=np.float64)
-    bass = length[np.lexsort((pitch, group))[first]]
+    by_pitch = np.lexsort((pitch, group))
+    bass, top = length[by_pitch[first]], length[by_pitch[np.append(first[1:], len(group)) - 1]]
+    chroma = np.zeros((n, 12))
+    np.add.at(chroma, (group, pitch.astype(np.int64) % 12), 1.0)
+    chroma /= np.linalg.norm(chroma, axis=1, keepdims=True)
+    sounding = np.append(first[1:], len(group)) - np.searchsorted(np.sort(offset), time)
+    silent_since = np.maximum.accumulate(offset)[np.maximum(first - 1, 0)]
 
     gap = np.diff(time)
     # a single attack has no gap to compare with; a second is as good as any
@@ -115,11 +120,16 @@ def _described(table: Floats, group: NDArray[np.int64], n: int) -> Attacks:
         *(_novelty(time, onset, offset, pitch, window) for window in (0.6, 2.0)),
         (loud - _local_mean(loud, 8)) / 20,
         *(np.log(seconds).clip(-4, 3) for seconds in (ahead, behind, usual)),
+        np.diff(high, prepend=high[:1]).clip(-24, 24) / 12,
+        np.diff(low, prepend=low[:1]).clip(-24, 24) / 12,
+        np.log(top / ahead).clip(-2, 4),
+        np.log(np.maximum(sounding, 1.0)),
+        (low - 60) / 24,
+        (high - 60) / 24,
+        np.insert((chroma[1:] * chroma[:-1]).sum(axis=1), 0, 0.0),
+        ((time - silent_since) / usual).clip(-1, 4),
     ]
-    chroma = np.zeros((n, 12))
-    np.add.at(chroma, (group, pitch.astype(np.int64) % 12), 1.0)
-    chroma /= np.linalg.norm(chroma, axis=1, keepdims=True)
-    return Attacks(time, np.stack(columns, axis=1), longest, chroma)
+    return Attacks(time, np.stack(columns, axis=1), longest, chroma), group
 
 
 def _local_mean(values: Floats, reach: int) -> Floats:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from score_pipeline.rhythm.attacks import Attacks, gather
+from score_pipeline.rhythm.listener import Heard, load_listener
 from score_pipeline.rhythm.metrical import Player, Reading, search
-from score_pipeline.rhythm.priors import METERS, TICKS, Heard, bar_ticks, load_priors
-from score_pipeline.rhythm.ranking import agreement, load_judge, rank
+from score_pipeline.rhythm.priors import METERS, TICKS, bar_ticks, load_priors
+from score_pipeline.rhythm.ranking import choose, load_judge
 from score_pipeline.settings import RhythmSettings
 from score_pipeline.types import Audio, BeatGrid, Meter, Track
 
@@ -52,24 +53,24 @@ def track_beats(tracks: Sequence[Track], audio: Audio | None, settings: RhythmSe
         first_s = float(attacks.time_s[0]) if len(attacks) else 0.0
         return _constant_grid(settings, first_s, duration_s, source)
     priors = load_priors()
-    attacks, heard, downbeats = _with_named_downbeat(attacks, priors.hear(attacks), settings.downbeat_s)
+    attacks, heard, downbeats = _with_named_downbeat(attacks, load_listener().hear(attacks), settings.downbeat_s)
     beat_s = None if settings.tempo_bpm is None else 60.0 / settings.tempo_bpm
     player = replace(Player(), beat_s=beat_s)
     meters = METERS if settings.meter is None else (settings.meter,)
     first = slice(0, _TRIAL)
     named = None if downbeats is None else downbeats[first]
     searched = search(attacks.time_s[first], heard.at(first), priors, meters, player, named)
-    readings, log_share = rank(
+    judge = load_judge()
+    choice = choose(
         searched,
         attacks.at(first),
         heard.at(first),
         priors,
-        load_judge(),
+        judge,
         same_beat=beat_s is not None,
         same_bars=named is not None,
     )
-    expected = agreement(readings, attacks.time_s[first]) @ np.exp(log_share)
-    best, confidence = readings[int(np.argmax(expected))], float(expected.max().clip(0, 1))
+    best, confidence = choice.reading, choice.confidence(judge)
     if len(attacks) > _TRIAL:
         player = replace(player, start_s=best.start_s, start_tick=int(best.tick[0]), beam=_LONG_BEAM)
         best = search(attacks.time_s, heard, priors, (best.meter,), player, downbeats)[0]
@@ -117,7 +118,7 @@ def _with_named_downbeat(
     nearest = int(np.argmin(np.abs(attacks.time_s - downbeat_s)))
     if abs(attacks.time_s[nearest] - downbeat_s) > _SAME_S:
         nearest = int(np.searchsorted(attacks.time_s, downbeat_s))
-        heard = Heard(*(np.insert(rows, nearest, 0.0, axis=0) for rows in (heard.level, heard.period, heard.meter)))
+        heard = heard.with_silent(nearest)
         attacks = attacks.with_silent(nearest, downbeat_s)
     return attacks, heard, np.arange(len(attacks)) == nearest
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from score_pipeline.rhythm.priors import METERS, PERIODS_S, TICKS, Heard, Priors, bar_ticks, levels, positions
+from score_pipeline.rhythm.listener import PERIODS_S, Heard, period_bin
+from score_pipeline.rhythm.priors import TICKS, Priors, bar_ticks, levels, positions
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
@@ -39,8 +40,7 @@ class Player:
     slip: float = 0.03
     step_weight: float = 0.8
     accent_weight: float = 0.8
-    period_weight: float = 0.2
-    meter_weight: float = 0.1
+    pair_weight: float = 0.15
     tempo_weight: float = 3.0
     repeat_cost: float = 3.0
     beam: int = 40
@@ -67,6 +67,8 @@ _METER_GIVE_UP = 60.0
 _METER_TRIAL = 200
 FAMILIES_S = (0.3, 0.55, 1.0)
 """Seconds per quarter that part the families of tempos; each family of each meter has a beam of its own."""
+_FAMILIES_KEPT = 14
+"""Families of all meters that are followed: those the network finds likeliest."""
 _FAR = -12.0
 """Log probability of a step longer than a bar."""
 
@@ -109,7 +111,7 @@ class _Beam:
 class _Tables:
     """The tables of all meters laid end to end, so that one hypothesis more costs no loop."""
 
-    def __init__(self, priors: Priors, meters: Sequence[Meter], player: Player) -> None:
+    def __init__(self, heard: Heard, priors: Priors, meters: Sequence[Meter], player: Player) -> None:
         self.meters = tuple(meters)
         self.bar = np.array([bar_ticks(meter) for meter in meters])
         self.allowed = [positions(meter) for meter in meters]
@@ -128,7 +130,8 @@ class _Tables:
         self.step = np.concatenate([table.ravel() for table in steps])
         self.step_at = np.concatenate(([0], np.cumsum([table.size for table in steps])))
         self.first = [priors.first_of(meter) for meter in meters]
-        self.answer = np.array([METERS.index(meter) if meter in METERS else len(METERS) for meter in meters])
+        self.heard_level = np.stack([heard.levels(meter) for meter in meters])
+        self.heard_pair = np.stack([heard.pairs(meter) for meter in meters])
         self.families = (*FAMILIES_S, np.inf)
         self.common = [priors.common_of(meter) for meter in meters]
         per_beat = np.array([float(meter.beat_q) for meter in meters])
@@ -153,13 +156,13 @@ def search(
 
     `downbeats` marks attacks that must be the first of a bar.
     """
-    tables = _Tables(priors, meters, player)
-    beam = _started(time_s, heard, tables, player)
+    tables = _Tables(heard, priors, meters, player)
+    beam = _started(time_s, tables, player)
     if downbeats is not None and downbeats[0]:
         beam.score[beam.tick != 0] -= 100.0
     history: list[tuple[Ints, Ints]] = []
     for k in range(1, len(time_s)):
-        grown = _grown(beam, k, time_s[k], heard, tables, player)
+        grown = _grown(beam, k, time_s[k], tables, player)
         if downbeats is not None and downbeats[k]:
             grown.score[grown.tick % tables.bar[grown.meter] != 0] -= 100.0
         history.append((beam.tick.astype(np.int32), beam.parent.astype(np.int32)))
@@ -189,8 +192,9 @@ def search(
     return sorted(readings, key=lambda reading: -reading.log_likelihood)
 
 
-def _started(time_s: Floats, heard: Heard, tables: _Tables, player: Player) -> _Beam:
+def _started(time_s: Floats, tables: _Tables, player: Player) -> _Beam:
     """Hypotheses for the first attack: every likely position and tempo of every meter."""
+    likely_family = _likely_families(tables)
     rows: list[tuple[int, int, int, float, float]] = []
     for meter in range(len(tables.meters)):
         low, high = np.log(tables.shortest[meter]), np.log(tables.longest[meter])
@@ -205,10 +209,13 @@ def _started(time_s: Floats, heard: Heard, tables: _Tables, player: Player) -> _
             likely = np.flatnonzero(ticks == player.start_tick % tables.bar[meter])
         for place in likely.tolist():
             level = tables.level[tables.bar_at[meter] + ticks[place]]
-            start = player.step_weight * log_first[place] + player.accent_weight * heard.level[0, level]
             for period in periods.tolist():
-                off = np.log(period / tables.period[meter]) / spread
                 family = sum(period > edge for edge in tables.families[:-1])
+                if not likely_family[meter, family]:
+                    continue
+                off = np.log(period / tables.period[meter]) / spread
+                heard = tables.heard_level[meter, 0, int(period_bin(np.asarray(period))), level]
+                start = player.step_weight * log_first[place] + player.accent_weight * heard
                 score = float(start - 0.5 * player.tempo_weight * off**2)
                 rows.append((meter, family, int(ticks[place]), period, score))
     meter_, family_, tick, period_, score_ = (np.array(column) for column in zip(*rows, strict=True))
@@ -228,7 +235,15 @@ def _started(time_s: Floats, heard: Heard, tables: _Tables, player: Player) -> _
     )
 
 
-def _grown(beam: _Beam, k: int, time_s: float, heard: Heard, tables: _Tables, player: Player) -> _Beam:
+def _likely_families(tables: _Tables) -> NDArray[np.bool_]:
+    """Which families of tempos of which meters are worth following, (meters, families)."""
+    mean = tables.heard_pair.mean(axis=1)
+    family = np.searchsorted(FAMILIES_S, PERIODS_S)
+    best = np.array([[row[family == k].max() for k in range(len(tables.families))] for row in mean])
+    return np.asarray(best >= np.sort(best, axis=None)[::-1][min(_FAMILIES_KEPT, best.size) - 1])
+
+
+def _grown(beam: _Beam, k: int, time_s: float, tables: _Tables, player: Player) -> _Beam:
     """Every hypothesis moved to every position near where it expects this attack."""
     bar, per_bar = tables.bar[beam.meter], tables.per_bar[beam.meter]
     expected = beam.tick + np.maximum((time_s - beam.time) / beam.period, 0.0) * TICKS
@@ -260,9 +275,9 @@ def _grown(beam: _Beam, k: int, time_s: float, heard: Heard, tables: _Tables, pl
     level = tables.level[tables.bar_at[meter] + tick % bar]
     timing = -0.5 * (surprise + np.log(total))
     score = beam.score[parent] + timing + player.step_weight * step
-    score += np.where(distance == 0, 0.0, player.accent_weight * heard.level[k, level])
-    score += player.period_weight * heard.period[k, period_bin(new_period)]
-    score += player.meter_weight * heard.meter[k, tables.answer[meter]]
+    pace = period_bin(new_period)
+    score += np.where(distance == 0, 0.0, player.accent_weight * tables.heard_level[meter, k, pace, level])
+    score += player.pair_weight * tables.heard_pair[meter, k, pace]
     shortest, longest = tables.shortest[meter], tables.longest[meter]
     score[(new_period < shortest) | (new_period > longest)] -= 50.0
     new_period = new_period.clip(shortest, longest)
@@ -279,13 +294,6 @@ def _grown(beam: _Beam, k: int, time_s: float, heard: Heard, tables: _Tables, pl
         timing=beam.timing[parent] + timing,
         parent=parent,
     )
-
-
-def period_bin(period_s: Floats) -> Ints:
-    """Index of the nearest of `PERIODS_S`."""
-    step = np.log(PERIODS_S[1] / PERIODS_S[0])
-    index = np.round(np.log(period_s / PERIODS_S[0]) / step).astype(np.int64)
-    return np.asarray(index.clip(0, len(PERIODS_S) - 1))
 
 
 def _pruned(beam: _Beam, tables: _Tables, width: int, k: int) -> _Beam:

@@ -1,7 +1,7 @@
-"""What written music looks like: how onsets move through bars of each meter, and how accents mark them.
+"""What written music looks like: how onsets move through bars of each meter.
 
-Counted and fitted on scores by `python -m models.fit_rhythm --scores DIR`, stored beside this file; nothing here is
-set by hand except where it says so.
+Counted on scores by `python -m models.fit_rhythm --scores DIR`, stored beside this file; nothing here is set by hand
+except where it says so.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from score_pipeline.rhythm.attacks import Attacks
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
@@ -25,6 +23,7 @@ TICKS = 24
 """Ticks per quarter: thirty-seconds are 3 and sixteenth triplets 4."""
 METERS: tuple[Meter, ...] = (
     Meter(2, 4), Meter(3, 4), Meter(4, 4), Meter(2, 2), Meter(3, 8), Meter(6, 8), Meter(9, 8), Meter(12, 8),
+    Meter(3, 2), Meter(6, 4),
 )  # fmt: skip
 """Meters that are looked for."""
 LEVELS = ("bar", "strong", "beat", "half", "fine")
@@ -59,48 +58,17 @@ def levels(meter: Meter) -> Ints:
     return level
 
 
-PERIODS_S: Floats = np.exp(np.arange(np.log(0.2), np.log(3.2), 0.1))
-"""Seconds per quarter that the network tells apart."""
-
-
-@dataclass(frozen=True, eq=False)
-class Heard:
-    """Natural logarithms, one row per attack.
-
-    `level` (n, levels) of P(level | music) / P(level); `period` (n, PERIODS_S) of P(seconds per quarter | music);
-    `meter` (n, METERS and "another") of P(meter | music).
-    """
-
-    level: Floats
-    period: Floats
-    meter: Floats
-
-    def at(self, rows: slice) -> Heard:
-        """The same for some of the attacks."""
-        return Heard(self.level[rows], self.period[rows], self.meter[rows])
-
-
 @dataclass(frozen=True, eq=False)
 class Priors:
     """Tables per meter of `METERS`, natural logarithms.
 
     `first[m]` float (bar,) of the position of the first attack; `step[m]` float (bar, bar + 1): attack at row's tick,
-    next one column ticks later. `net_*` are the layers of `hear` (residual convolutions over attacks, dilated by
-    powers of two).
+    next one column ticks later.
     """
 
     first: tuple[Floats, ...]
     step: tuple[Floats, ...]
     common: Floats
-    net_mean: Floats
-    net_scale: Floats
-    net_in: Floats
-    net_in_bias: Floats
-    net_conv: Floats
-    net_conv_bias: Floats
-    net_out: Floats
-    net_out_bias: Floats
-    net_log_prior: Floats
 
     def first_of(self, meter: Meter) -> Floats:
         """log P(tick of the first attack), for any meter."""
@@ -127,20 +95,6 @@ class Priors:
         """log share of a meter among scores; a meter that no table knows was asked for."""
         return float(self.common[METERS.index(meter)]) if meter in METERS else 0.0
 
-    def hear(self, attacks: Attacks) -> Heard:
-        """What the network makes of every attack from up to 126 neighbours."""
-        x = ((attacks.features - self.net_mean) / self.net_scale).clip(-4, 4)
-        x = np.maximum(x @ self.net_in + self.net_in_bias, 0.0)
-        for layer in range(len(self.net_conv)):
-            reach = 2**layer
-            padded = np.pad(x, ((reach, reach), (0, 0)))
-            taps = (padded[k * reach : k * reach + len(x)] @ self.net_conv[layer, k] for k in range(3))
-            x = x + np.maximum(sum(taps) + self.net_conv_bias[layer], 0.0)
-        answers = x @ self.net_out + self.net_out_bias
-        edges = (0, len(LEVELS), len(LEVELS) + len(PERIODS_S), len(LEVELS) + len(PERIODS_S) + len(METERS) + 1)
-        level, period, meter = (_log_softmax(answers[:, low:high]) for low, high in pairwise(edges))
-        return Heard(level - self.net_log_prior, period, meter)
-
 
 @cache
 def load_priors() -> Priors:
@@ -163,9 +117,3 @@ def from_arrays(tables: Mapping[str, NDArray[np.floating]]) -> Priors:
 def meter_index(meter: Meter) -> int | None:
     """Place of a meter in `METERS`, None when no table knows it."""
     return METERS.index(meter) if meter in METERS else None
-
-
-def _log_softmax(values: Floats) -> Floats:
-    """Along the last axis."""
-    shifted = values - values.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

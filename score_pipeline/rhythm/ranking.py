@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from score_pipeline.rhythm.attacks import Attacks
-from score_pipeline.rhythm.metrical import Reading, period_bin
-from score_pipeline.rhythm.priors import METERS, TICKS, Heard, Priors, bar_ticks, levels, positions
+from score_pipeline.rhythm.listener import PERIODS_S, Heard, period_bin
+from score_pipeline.rhythm.metrical import Reading
+from score_pipeline.rhythm.priors import METERS, TICKS, Priors, bar_ticks, levels, positions
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
@@ -44,6 +45,8 @@ _PARITY = (0, 1, 2, 5, 7, 8, 10, 11, 12)
 """Columns whose difference between odd and even bars tells a half bar from a bar."""
 _VALUES = np.array([0.01, 0.14, 0.2, 0.29, 0.4, 0.6, 0.7, 0.9, 1.2, 1.7, 2.5, 3.5])
 """Edges between note values, in quarters."""
+_SAME_LENGTH = 0.16
+"""Natural logarithm up to which two bars or beats are equally long."""
 _SLOT = 6
 """Ticks of a slot where bars are compared: a sixteenth."""
 
@@ -59,6 +62,8 @@ class Judge:
     scale: Floats
     weight: tuple[Floats, ...]
     bias: tuple[Floats, ...]
+    sure: Floats
+    """Bias and weights (1 + len(Choice.grounds),) of the logit of how much of a chosen reading is right."""
 
     def logits(self, rows: Floats) -> Floats:
         """How much each of the readings described by `rows` (readings, features) is to be preferred."""
@@ -85,6 +90,7 @@ def judge_from(arrays: Mapping[str, NDArray[np.floating]]) -> Judge:
         tables["scale"],
         tuple(tables[f"weight_{k}"] for k in layers),
         tuple(tables[f"bias_{k}"] for k in layers),
+        tables["sure"],
     )
 
 
@@ -94,7 +100,14 @@ class Describer:
     def __init__(self, attacks: Attacks, heard: Heard, priors: Priors) -> None:
         self.attacks, self.heard, self.priors = attacks, heard, priors
         self.accents = attacks.features[:, _ACCENTS]
-        self.meter_heard = heard.meter.mean(axis=0)
+        self.levels = {meter: heard.levels(meter) for meter in METERS}
+        mean = heard.joint.mean(axis=0)
+        self.pair = mean - np.logaddexp.reduce(mean, axis=None)  # log P(meter, seconds per quarter) of all of it
+        bar_q = np.array([*(float(meter.bar_q) for meter in METERS), 4.0])
+        beat_q = np.array([*(float(meter.beat_q) for meter in METERS), 1.0])
+        self.bar_log = np.log(PERIODS_S) + np.log(bar_q)[:, None]
+        self.beat_log = np.log(PERIODS_S) + np.log(beat_q)[:, None]
+        self.meter_heard = np.logaddexp.reduce(self.pair, axis=1).clip(-8, 0)
 
     def row(self, meter: Meter, tick: Ints) -> Floats:
         """Features of the reading with `tick` (attacks,) counted from the start of a bar."""
@@ -117,9 +130,12 @@ class Describer:
         gap_q = float(np.log(max(tick[-1] - tick[0], 1) / TICKS / n))
         share = np.bincount(level, minlength=5) / n
         step = self.priors.step_of(meter)[place[:-1], np.minimum(distance, bar)]
-        heard_level = heard.level[np.arange(n), level]
+        if meter not in self.levels:
+            self.levels[meter] = heard.levels(meter)
+        pace = period_bin(quarter_s)
+        heard_level = self.levels[meter][np.arange(n), pace, level]
         per_level = np.bincount(level, heard_level, minlength=5) / n
-        period = heard.period[np.arange(n), period_bin(quarter_s)].mean()
+        pairs = heard.pairs(meter)[np.arange(n), pace]
         ends = np.zeros(10)
         ends[level[0]] = ends[5 + level[-1]] = 1.0
         return np.concatenate(
@@ -133,7 +149,9 @@ class Describer:
                 self._occupancy(tick, bar, beat),
                 self._contrasts(level),
                 self._parity(tick // bar, level),
-                [step.mean(), np.minimum(step, -6.0).mean(), heard_level.mean(), period, heard.meter[:, known].mean()],
+                [step.mean(), np.minimum(step, -6.0).mean(), heard_level.mean(), np.minimum(heard_level, 0).mean()],
+                [pairs.mean(), np.maximum(pairs, -8).mean(), self.meter_heard[known]],
+                self._shares(known, typical, typical + np.log(bar / TICKS), typical + np.log(beat / TICKS)),
                 per_level,
                 self.meter_heard,
                 ends,
@@ -142,6 +160,16 @@ class Describer:
                 self._likeness(tick, bar, beat),
             ]
         )
+
+    def _shares(self, known: int, typical: float, bar_log: float, beat_log: float) -> Floats:
+        """log share that the network gives to this pair, to bars, beats and quarters of this length."""
+        there = [
+            self.pair[known][np.abs(np.log(PERIODS_S) - typical) < _SAME_LENGTH],
+            self.pair[np.abs(self.bar_log - bar_log) < _SAME_LENGTH],
+            self.pair[np.abs(self.beat_log - beat_log) < _SAME_LENGTH],
+            self.pair[:, np.abs(np.log(PERIODS_S) - typical) < _SAME_LENGTH],
+        ]
+        return np.array([max(float(np.logaddexp.reduce(part, axis=None, initial=-8.0)), -8.0) for part in there])
 
     def _occupancy(self, tick: Ints, bar: int, beat: int) -> Floats:
         """Shares of bars, half bars and beats that an attack falls on."""
@@ -262,7 +290,20 @@ def relatives(
                     yield other, moved
 
 
-def rank(
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The reading to write, and `grounds` (4,) to believe in it: the logit of what it is expected to be worth, the log
+    likelihoods per attack of its timing, of its weights and of its steps."""
+
+    reading: Reading
+    grounds: Floats
+
+    def confidence(self, judge: Judge) -> float:
+        """How much of the reading is right in expectation, 0..1, see `agreement`."""
+        return float(1 / (1 + np.exp(-(judge.sure[0] + self.grounds @ judge.sure[1:]))))
+
+
+def choose(
     readings: Sequence[Reading],
     attacks: Attacks,
     heard: Heard,
@@ -271,16 +312,29 @@ def rank(
     *,
     same_beat: bool = False,
     same_bars: bool = False,
-) -> tuple[list[Reading], Floats]:
-    """Readings of a search and their relatives with log P(reading is the one to write), shape (readings,).
+) -> Choice:
+    """The reading among those of a search and their relatives that loses least in expectation; see `rank`."""
+    found, log_share = rank(readings, attacks, heard, priors, judge, same_beat=same_beat, same_bars=same_bars)
+    expected = agreement(found, attacks.time_s) @ np.exp(log_share)
+    index = int(np.argmax(expected))
+    best, n = found[index], len(attacks)
+    place = best.tick % bar_ticks(best.meter)
+    pace = period_bin(_local_quarters(best.tick, attacks.time_s))
+    weight = heard.levels(best.meter)[np.arange(n), pace, levels(best.meter)[place]]
+    step = priors.step_of(best.meter)[place[:-1], np.minimum(np.diff(best.tick), bar_ticks(best.meter))]
+    worth = float(expected[index].clip(0.01, 0.99))
+    grounds = [np.log(worth / (1 - worth)), best.timing / n, weight.mean(), step.mean()]
+    return Choice(best, np.array(grounds))
 
-    With `same_beat` no relative counts other beats than its reading, with `same_bars` there are no relatives.
-    """
+
+def candidates(
+    readings: Sequence[Reading], *, same_beat: bool = False, same_bars: bool = False
+) -> tuple[list[Reading], Floats]:
+    """Readings of a search and the relatives of the best ones, each once; and the log likelihood per attack of their
+    timing, which a relative shares with its reading."""
     meters = list(dict.fromkeys(reading.meter for reading in readings))
-    describer = Describer(attacks, heard, priors)
     timing = np.array([reading.timing / len(reading.tick) for reading in readings])
     found: list[Reading] = []
-    rows: list[Floats] = []
     fit: list[float] = []
     known: set[tuple[Meter, bytes]] = set()
     for order, index in enumerate(np.argsort(-timing, kind="stable").tolist()):
@@ -295,8 +349,27 @@ def rank(
             known.add(key)
             longer = max(int(tick[-1] - tick[0]), 1) / max(int(reading.tick[-1] - reading.tick[0]), 1)
             found.append(replace(reading, meter=meter, tick=tick, start_s=reading.start_s / longer))
-            rows.append(describer.row(meter, tick))
             fit.append(float(timing[index]))
-    totals = SURE * judge.logits(np.array(rows)) + TIMING * (np.array(fit) - max(fit))
+    return found, np.array(fit)
+
+
+def rank(
+    readings: Sequence[Reading],
+    attacks: Attacks,
+    heard: Heard,
+    priors: Priors,
+    judge: Judge,
+    *,
+    same_beat: bool = False,
+    same_bars: bool = False,
+) -> tuple[list[Reading], Floats]:
+    """Readings of a search and their relatives with log P(reading is the one to write), shape (readings,).
+
+    With `same_beat` no relative counts other beats than its reading, with `same_bars` there are no relatives.
+    """
+    found, fit = candidates(readings, same_beat=same_beat, same_bars=same_bars)
+    describer = Describer(attacks, heard, priors)
+    rows = np.array([describer.row(reading.meter, reading.tick) for reading in found])
+    totals = SURE * judge.logits(rows) + TIMING * (fit - fit.max())
     totals -= totals.max()
     return found, np.asarray(totals - np.log(np.exp(totals).sum()))
