@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -31,6 +32,9 @@ Kind = Literal["rendered", "remixed", "invented", "real"]
 
 SOUNDING = 0.35
 """A pitch of a player alone sounds where its posterior is no less."""
+
+LEAST_NOTE_FRAMES = 8
+"""Shorter stretches of one pitch are taken for slips of the posteriorgram."""
 
 KIND_WEIGHT = {"nobody": 0.3, "ensemble": 6.0, "several": 5.0, "unlabelled": 4.0}
 """Noise without players suffices in small doses; several at once teach what solos cannot, teachers what nobody says."""
@@ -56,6 +60,8 @@ class Variation:
     room_decay_s: tuple[float, float] = (0.3, 2.5)
     room_db: tuple[float, float] = (-18.0, -3.0)
     entry_share: float = 0.25
+    in_step_share: float = 0.4
+    step_s: tuple[float, float] = (0.3, 1.0)
     noise_share: float = 0.5
     noise_below_db: tuple[float, float] = (35.0, 90.0)
     level_share: float = 0.5
@@ -75,7 +81,7 @@ class Mixing:
     """
 
     kinds: Mapping[Kind, float] = field(
-        default_factory=lambda: {"rendered": 0.17, "remixed": 0.15, "invented": 0.26, "real": 0.42}
+        default_factory=lambda: {"rendered": 0.15, "remixed": 0.13, "invented": 0.34, "real": 0.38}
     )
     players: tuple[float, ...] = (0.12, 0.28, 0.27, 0.2, 0.08, 0.05)
     real_only: float = 0.3
@@ -246,6 +252,46 @@ def enter_and_leave(sound: Sound, rng: Rng) -> None:
     if sound.labels is not None:
         sound.labels = sound.labels.copy()
         sound.labels[:, start:stop] = False
+
+
+def draw_steps(frames: int, variation: Variation, rng: Rng) -> list[int]:
+    """A rhythm for all: the frames at which everybody takes the next note, the first 0, and the end."""
+    beat = float(np.exp(rng.uniform(*np.log(variation.step_s)))) * FRAME_RATE_HZ
+    edges = [0.0]
+    while edges[-1] < frames:
+        edges.append(edges[-1] + beat * float(rng.choice([0.5, 1.0, 1.0, 1.0, 2.0])))
+    return [round(edge) for edge in edges[:-1]] + [frames]
+
+
+def fall_in_step(sound: Sound, steps: Sequence[int], rng: Rng) -> None:
+    """Puts the notes of a player on a rhythm, one after the other, held or cut short as it takes; in place.
+
+    Solos that are merely summed hardly ever move at once, so a network takes chords that do for a piano's.
+    """
+    begins, ends = note_spans(sound.pitch)
+    if len(begins) == 0:
+        return
+    source = np.zeros(len(sound.pitch), dtype=np.int64)
+    place = int(rng.integers(len(begins)))
+    for start, stop in pairwise(steps):
+        begin, length = int(begins[place]), int(ends[place] - begins[place])
+        place = (place + 1) % len(begins)
+        ahead = np.arange(stop - start)
+        half = max(1, length // 2)  # what is longer than the note goes back and forth in its second half
+        over = np.maximum(ahead - (length - 1), 0) % (2 * half)
+        source[start:stop] = begin + np.minimum(ahead, length - 1) - np.minimum(over, 2 * half - over)
+    sound.power, sound.pitch = sound.power[source], sound.pitch[source]
+    if sound.labels is not None:
+        sound.labels = sound.labels[:, source]
+
+
+def note_spans(pitch: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First frames of the notes of a player, by the strongest pitch, and the frames behind their last."""
+    strongest = np.where(pitch.max(axis=1) > SOUNDING, pitch.argmax(axis=1), -1)
+    edges = np.concatenate(([0], np.flatnonzero(np.diff(strongest)) + 1, [len(pitch)]))
+    begins, ends = edges[:-1], edges[1:]
+    notes = (strongest[begins] >= 0) & (ends - begins >= LEAST_NOTE_FRAMES)
+    return begins[notes], ends[notes]
 
 
 def loudness(power: FloatArray) -> float:
@@ -422,6 +468,10 @@ class Stage:
             stored = pool[int(rng.integers(len(pool)))]
             start = draw_start(len(stored), self._frames, rng)
             sounds.append(cut(stored, self._frames, start, repeat=bool(rng.random() < 0.7)))
+        if len(sounds) > 1 and rng.random() < self._mixing.variation.in_step_share:
+            steps = draw_steps(self._frames, self._mixing.variation, rng)
+            for sound in sounds:
+                fall_in_step(sound, steps, rng)
         return self._mixed(sounds, rng, transpose=True)
 
     def _real_scene(self, rng: Rng) -> Scene:

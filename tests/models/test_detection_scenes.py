@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,12 @@ from models.detection.scenes import (
     add_noise,
     clips,
     cut,
+    draw_steps,
     drawn,
     enter_and_leave,
+    fall_in_step,
     mishear,
+    note_spans,
     only_player,
     real_kind,
     reverberate,
@@ -112,6 +116,22 @@ def test_who_has_left_is_neither_heard_nor_labelled(seed: int) -> None:
     assert 0 < heard.sum() < 90
     np.testing.assert_array_equal(heard, player.labels.any(axis=0))
     np.testing.assert_array_equal(heard, player.pitch.any(axis=1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_falls_in_step_changes_notes_with_all_others(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    steps = draw_steps(400, Variation(), rng)
+    assert steps[0] == 0 and steps[-1] == 400 and all(a < b for a, b in itertools.pairwise(steps))
+    for player, lowest, length in (("violin", 50, 31), ("horn", 20, 47)):
+        energy = np.zeros((400, 88), np.float32)
+        for k in range(400 // length):
+            energy[k * length : k * length + length - 5, lowest + k] = 1.0
+        alone = Sound(energy, energy.copy(), np.isin(LABELS, [player])[:, None] & energy.any(axis=1))
+        fall_in_step(alone, steps, rng)
+        begins, _ = note_spans(alone.pitch)
+        assert set(begins.tolist()) == {step for step in steps[:-1] if 400 - step >= 8}
+        assert alone.labels is not None and (alone.labels.any(axis=0) == alone.pitch.any(axis=1)).all()
 
 
 def test_noise_lies_below_the_music() -> None:
