@@ -56,7 +56,7 @@ class DetectorConfig:
         return N_PITCHES * (1 if self.hsf_order < 0 else 2)
 
 
-HEAD_WEIGHTS = (1.0, 0.5, 0.5)
+HEAD_WEIGHTS = (1.0, 0.5, 1.0)
 """Of the late layers that learned from labels, from the CQT teacher and from the tagger."""
 
 

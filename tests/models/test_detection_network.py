@@ -46,8 +46,8 @@ def test_the_answer_is_the_mean_of_all_heads_there_are() -> None:
     labels, taught, tagged, _ = network(cqt, hsf)
     answer = Answer(network).eval()(cqt, hsf)
     assert torch.allclose(answer[:, 0], torch.sigmoid(labels[:, 0]))
-    assert torch.allclose(answer[:, 1], torch.sigmoid((2 * labels[:, 1] + taught[:, 0] + tagged[:, 0]) / 4))
-    assert torch.allclose(answer[:, 2], torch.sigmoid((2 * labels[:, 2] + tagged[:, 1]) / 3))
+    assert torch.allclose(answer[:, 1], torch.sigmoid((2 * labels[:, 1] + taught[:, 0] + 2 * tagged[:, 0]) / 5))
+    assert torch.allclose(answer[:, 2], torch.sigmoid((labels[:, 2] + tagged[:, 1]) / 2))
 
 
 def test_context_reaches_the_other_end_only_through_the_gru() -> None:
