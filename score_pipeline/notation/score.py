@@ -302,9 +302,8 @@ def _writable(chords: Sequence[Chord], bars: Sequence[Bar], starts: Sequence[Fra
         line = [chord for chord in chords if chord.voice == voice]
         edges: dict[int, list[Fraction]] = {}
         for edge in {edge for chord in line for edge in (chord.start_q, chord.end_q)}:
-            if edge.denominator % 3 == 0 or edge.denominator > 2:
-                index = bar_at(starts, edge)
-                edges.setdefault(index, []).append(edge - bars[index].start_q + bars[index].offset_q)
+            index = bar_at(starts, edge)
+            edges.setdefault(index, []).append(edge - bars[index].start_q + bars[index].offset_q)
         moved: dict[Fraction, Fraction] = {}
         for index, places in edges.items():
             bar = bars[index]

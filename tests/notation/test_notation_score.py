@@ -440,3 +440,13 @@ def test_the_title_may_be_given(waltz_two_bars: Any) -> None:
     score: Score = build_score(tracks, grid, NotationSettings(title="Waltz"), "take 7.flac")
     assert score.title == "Waltz"
     assert score.subtitle == "transcribed from take 7.flac"
+
+
+def test_half_a_beat_among_sevenths_gives_way(help_with: SimpleNamespace) -> None:
+    grid = help_with.grid_of(Meter(4, 4), 1)
+    sevenths = [(2 + Fraction(k, 7), Fraction(1, 7), 60 + k) for k in range(7) if k not in (3, 4)]
+    events = [(0, 2, 60), *sevenths, (2 + Fraction(3, 7), Fraction(1, 14), 71), (Fraction(5, 2), Fraction(1, 14), 72)]
+    score = help_with.build(([help_with.track_of("violin", [*events, (3, 1, 60)], grid)], grid))
+    (measure,) = score.parts[0].measures
+    ends = [event.onset_q + event.duration_q for event in measure.events]
+    assert max(ends) == 4 and sum(event.duration_q for event in measure.events if event.voice == 1) == 4
