@@ -26,10 +26,10 @@ from models.rhythm_card import write_tables
 from models.rhythm_takes import Sheet, Take, play, sheet_of
 from score_pipeline.rhythm import ranking
 from score_pipeline.rhythm.attacks import Attacks
-from score_pipeline.rhythm.listener import load_listener
+from score_pipeline.rhythm.listener import Heard, load_listener
 from score_pipeline.rhythm.metrical import Player, Reading, search
 from score_pipeline.rhythm.priors import METERS, TICKS, bar_ticks, load_priors
-from score_pipeline.rhythm.ranking import Describer, Judge, agreement, choose, judge_from, relatives
+from score_pipeline.rhythm.ranking import Describer, Judge, agreement, candidates, choose, judge_from, relatives
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
@@ -90,17 +90,12 @@ def fit_confidence(sheets: list[Sheet], judge: Judge) -> tuple[Floats, dict[str,
     grounds, worth, meter_right = [], [], []
     for number, sheet in enumerate(sheets[:EXCERPTS_APART]):
         rng = np.random.default_rng([number, 8])
-        played = play(sheet, rng, LONGEST + 30)
-        if played is None:
+        excerpted = played_excerpt(sheet, rng)
+        if excerpted is None:
             continue
-        meter, tick = true_ticks(played)
-        part = excerpt(meter, tick, rng)
-        if part is None:
-            continue
-        cut, heard = played.attacks.at(part), load_listener().hear(played.attacks).at(part)
-        truth = Reading(METERS[meter[part.start]], tick[part], 1.0, 0.0, 0.0)
+        cut, heard, truth = excerpted
         searched = search(cut.time_s, heard, load_priors(), METERS, Player())
-        choice = choose(searched, cut, heard, load_priors(), judge)
+        choice = choose(*candidates(searched), cut, heard, load_priors(), judge)
         grounds.append([1.0, *choice.grounds])
         worth.append(agreement([truth, choice.reading], cut.time_s)[0, 1])
         meter_right.append(choice.reading.meter == truth.meter)
@@ -135,19 +130,11 @@ def cases(sheet: Sheet, number: int, of_tenth: int, takes: int) -> Iterator[Case
     """Excerpts of a score that stay in one meter, each with its readings."""
     for take in range(takes):
         rng = np.random.default_rng([number, take, 7])
-        played = play(sheet, rng, LONGEST + 30)
-        if played is None:
+        excerpted = played_excerpt(sheet, rng)
+        if excerpted is None:
             continue
-        meter, tick = true_ticks(played)
-        part = excerpt(meter, tick, rng)
-        if part is None:
-            continue
-        true = METERS[meter[part.start]]
-        place = tick[part] - tick[part.start] + tick[part.start] % bar_ticks(true)
-        heard = load_listener().hear(played.attacks).at(part)
-        cut = played.attacks.at(part)
-        truth = Reading(true, place, 1.0, 0.0, 0.0)
-        sets = [[truth, *false_readings(true, place, rng)]]
+        cut, heard, truth = excerpted
+        sets = [[truth, *false_readings(truth.meter, truth.tick, rng)]]
         if takes > 1 and take < SEARCHED:
             searched = search(cut.time_s, heard, load_priors(), METERS, Player())
             sets.append(others_of(truth, searched, cut, rng))
@@ -155,8 +142,26 @@ def cases(sheet: Sheet, number: int, of_tenth: int, takes: int) -> Iterator[Case
         for found in sets:
             rows = [describer.row(reading.meter, reading.tick) for reading in found]
             worth = agreement([truth, *found], cut.time_s)[0, 1:]
-            meter_is = np.array([reading.meter == true for reading in found])
+            meter_is = np.array([reading.meter == truth.meter for reading in found])
             yield Case(number, of_tenth, np.array(rows, dtype=np.float32), worth, meter_is)
+
+
+def played_excerpt(sheet: Sheet, rng: np.random.Generator) -> tuple[Attacks, Heard, Reading] | None:
+    """A stretch of one meter of a score as somebody plays it, what the listener hears in it, and how it is written.
+
+    None where the score holds none that is long enough.
+    """
+    played = play(sheet, rng, LONGEST + 30)
+    if played is None:
+        return None
+    meter, tick = true_ticks(played)
+    part = excerpt(meter, tick, rng)
+    if part is None:
+        return None
+    true = METERS[meter[part.start]]
+    place = tick[part] - tick[part.start] + tick[part.start] % bar_ticks(true)
+    heard = load_listener().hear(played.attacks).at(part)
+    return played.attacks.at(part), heard, Reading(true, place, 1.0, 0.0, 0.0)
 
 
 def others_of(truth: Reading, searched: list[Reading], attacks: Attacks, rng: np.random.Generator) -> list[Reading]:

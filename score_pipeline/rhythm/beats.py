@@ -18,7 +18,7 @@ from score_pipeline.rhythm.attacks import Attacks, gather
 from score_pipeline.rhythm.listener import Heard, load_listener
 from score_pipeline.rhythm.metrical import Player, Reading, search
 from score_pipeline.rhythm.priors import METERS, TICKS, bar_ticks, load_priors
-from score_pipeline.rhythm.ranking import choose, load_judge
+from score_pipeline.rhythm.ranking import candidates, choose, load_judge
 from score_pipeline.settings import RhythmSettings
 from score_pipeline.types import Audio, BeatGrid, Meter, Track
 
@@ -61,15 +61,8 @@ def track_beats(tracks: Sequence[Track], audio: Audio | None, settings: RhythmSe
     named = None if downbeats is None else downbeats[first]
     searched = search(attacks.time_s[first], heard.at(first), priors, meters, player, named)
     judge = load_judge()
-    choice = choose(
-        searched,
-        attacks.at(first),
-        heard.at(first),
-        priors,
-        judge,
-        same_beat=beat_s is not None,
-        same_bars=named is not None,
-    )
+    readings, timing = candidates(searched, same_beat=beat_s is not None, same_bars=named is not None)
+    choice = choose(readings, timing, attacks.at(first), heard.at(first), priors, judge)
     best, confidence = choice.reading, choice.confidence(judge)
     if len(attacks) > _TRIAL:
         player = replace(player, start_s=best.start_s, start_tick=int(best.tick[0]), beam=_LONG_BEAM)

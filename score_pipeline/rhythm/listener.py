@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
 from score_pipeline.rhythm.attacks import Attacks
 from score_pipeline.rhythm.priors import METERS
+from score_pipeline.rhythm.tables import read_tables
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
@@ -148,9 +148,7 @@ def log_softmax(values: Floats) -> Floats:
 @cache
 def load_listener() -> Listener:
     """The network that ships with the package."""
-    with files("score_pipeline.rhythm").joinpath("listener.npz").open("rb") as handle:
-        stored = np.load(handle, allow_pickle=False)
-        return listener_from({name: stored[name] for name in stored.files})
+    return listener_from(read_tables("listener"))
 
 
 def listener_from(arrays: Mapping[str, NDArray[np.floating]]) -> Listener:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
+from score_pipeline.rhythm.tables import read_tables
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
@@ -99,9 +99,7 @@ class Priors:
 @cache
 def load_priors() -> Priors:
     """The tables that ship with the package."""
-    with files("score_pipeline.rhythm").joinpath("priors.npz").open("rb") as handle:
-        stored = np.load(handle, allow_pickle=False)
-        return from_arrays({name: stored[name] for name in stored.files})
+    return from_arrays(read_tables("priors"))
 
 
 def from_arrays(tables: Mapping[str, NDArray[np.floating]]) -> Priors:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from score_pipeline.rhythm.attacks import Attacks
 from score_pipeline.rhythm.listener import PERIODS_S, Heard, period_bin
 from score_pipeline.rhythm.metrical import Reading
 from score_pipeline.rhythm.priors import METERS, TICKS, Priors, bar_ticks, levels, positions
+from score_pipeline.rhythm.tables import read_tables
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
@@ -76,9 +76,7 @@ class Judge:
 @cache
 def load_judge() -> Judge:
     """The networks that ship with the package."""
-    with files("score_pipeline.rhythm").joinpath("readings.npz").open("rb") as handle:
-        stored = np.load(handle, allow_pickle=False)
-        return judge_from({name: stored[name] for name in stored.files})
+    return judge_from(read_tables("readings"))
 
 
 def judge_from(arrays: Mapping[str, NDArray[np.floating]]) -> Judge:
@@ -241,7 +239,8 @@ def agreement(readings: Sequence[Reading], time_s: Floats) -> Floats:
     The reading to write is the one that loses least in expectation: readings that share their beats speak for each
     other, also where they differ in the meter's name.
     """
-    meters = np.array([hash(reading.meter) for reading in readings])
+    known = list(dict.fromkeys(reading.meter for reading in readings))
+    meters = np.array([known.index(reading.meter) for reading in readings])
     ticks = np.array([reading.tick for reading in readings])
     bar = np.array([[bar_ticks(reading.meter)] for reading in readings])
     beat = np.array([[int(reading.meter.beat_q * TICKS)] for reading in readings])
@@ -304,17 +303,10 @@ class Choice:
 
 
 def choose(
-    readings: Sequence[Reading],
-    attacks: Attacks,
-    heard: Heard,
-    priors: Priors,
-    judge: Judge,
-    *,
-    same_beat: bool = False,
-    same_bars: bool = False,
+    found: Sequence[Reading], timing: Floats, attacks: Attacks, heard: Heard, priors: Priors, judge: Judge
 ) -> Choice:
-    """The reading among those of a search and their relatives that loses least in expectation; see `rank`."""
-    found, log_share = rank(readings, attacks, heard, priors, judge, same_beat=same_beat, same_bars=same_bars)
+    """The one of the `candidates` that loses least in expectation; see `rank`."""
+    log_share = rank(found, timing, attacks, heard, priors, judge)
     expected = agreement(found, attacks.time_s) @ np.exp(log_share)
     index = int(np.argmax(expected))
     best, n = found[index], len(attacks)
@@ -331,7 +323,10 @@ def candidates(
     readings: Sequence[Reading], *, same_beat: bool = False, same_bars: bool = False
 ) -> tuple[list[Reading], Floats]:
     """Readings of a search and the relatives of the best ones, each once; and the log likelihood per attack of their
-    timing, which a relative shares with its reading."""
+    timing, which a relative shares with its reading.
+
+    With `same_beat` no relative counts other beats than its reading, with `same_bars` there are no relatives.
+    """
     meters = list(dict.fromkeys(reading.meter for reading in readings))
     timing = np.array([reading.timing / len(reading.tick) for reading in readings])
     found: list[Reading] = []
@@ -354,22 +349,11 @@ def candidates(
 
 
 def rank(
-    readings: Sequence[Reading],
-    attacks: Attacks,
-    heard: Heard,
-    priors: Priors,
-    judge: Judge,
-    *,
-    same_beat: bool = False,
-    same_bars: bool = False,
-) -> tuple[list[Reading], Floats]:
-    """Readings of a search and their relatives with log P(reading is the one to write), shape (readings,).
-
-    With `same_beat` no relative counts other beats than its reading, with `same_bars` there are no relatives.
-    """
-    found, fit = candidates(readings, same_beat=same_beat, same_bars=same_bars)
+    found: Sequence[Reading], timing: Floats, attacks: Attacks, heard: Heard, priors: Priors, judge: Judge
+) -> Floats:
+    """log P(reading is the one to write) of each of the `candidates`, shape (readings,)."""
     describer = Describer(attacks, heard, priors)
     rows = np.array([describer.row(reading.meter, reading.tick) for reading in found])
-    totals = SURE * judge.logits(rows) + TIMING * (fit - fit.max())
+    totals = SURE * judge.logits(rows) + TIMING * (timing - timing.max())
     totals -= totals.max()
-    return found, np.asarray(totals - np.log(np.exp(totals).sum()))
+    return np.asarray(totals - np.log(np.exp(totals).sum()))

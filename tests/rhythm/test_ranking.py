@@ -11,7 +11,7 @@ from score_pipeline.rhythm.attacks import gather
 from score_pipeline.rhythm.listener import load_listener
 from score_pipeline.rhythm.metrical import Reading
 from score_pipeline.rhythm.priors import METERS, TICKS, load_priors
-from score_pipeline.rhythm.ranking import Describer, agreement, choose, load_judge, relatives
+from score_pipeline.rhythm.ranking import Describer, agreement, candidates, choose, load_judge, relatives
 from score_pipeline.types import Meter, Note, Track
 
 EIGHTHS = np.arange(48) * (TICKS // 2)
@@ -66,7 +66,7 @@ def test_a_description_does_not_ask_which_bar_comes_first() -> None:
 def test_a_choice_says_how_sure_it_is() -> None:
     track = Track("piano", 1, tuple(Note(t, t + 0.2, 60 + k % 5, 80, "piano") for k, t in enumerate(TIMES.tolist())))
     attacks, priors, judge = gather([track]), load_priors(), load_judge()
-    choice = choose([reading(Meter(4, 4), EIGHTHS)], attacks, load_listener().hear(attacks), priors, judge)
+    choice = choose(*candidates([reading(Meter(4, 4), EIGHTHS)]), attacks, load_listener().hear(attacks), priors, judge)
     np.testing.assert_allclose(np.diff(choice.reading.tick) / np.diff(choice.reading.tick)[0], 1.0)
     assert 0 < choice.confidence(judge) < 1
     told = [replace(choice, grounds=choice.grounds + shift * judge.sure[1:]).confidence(judge) for shift in (-1, 1)]
