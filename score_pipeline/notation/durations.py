@@ -30,7 +30,7 @@ _VALUES: dict[Fraction, tuple[Fraction, int]] = {
 
 TRIPLET = (3, 2)
 SEXTUPLET = (6, 4)
-_LONG_TUPLETS = ((5, 4), SEXTUPLET, (7, 4))
+LONG_TUPLETS = ((5, 4), SEXTUPLET, (7, 4))
 """Tuplets of a quarter or a half; six in a half are two triplets."""
 
 
@@ -286,7 +286,7 @@ def _plan(
     meant = size >= Fraction(1, 2) or any(edge.denominator % 12 == 0 for edge in inside)
     if meant and all((edge - low) % _finest_in_triplet(size) == 0 for edge in inside):
         options.append((1 + sum((edge - low) % third != 0 for edge in inside), [Window(low, high)]))
-    for tuplet in _LONG_TUPLETS if size in (1, 2) else ():
+    for tuplet in LONG_TUPLETS if size in (1, 2) else ():
         step = size / tuplet[0]
         # one edge on a fifth is another voice's, not a quintuplet
         enough = 5 if tuplet == SEXTUPLET else tuplet[0] // 2 + 1

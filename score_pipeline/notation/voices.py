@@ -16,11 +16,12 @@ from fractions import Fraction
 from itertools import groupby, pairwise
 
 from score_pipeline.instruments import Instrument
+from score_pipeline.notation.durations import LONG_TUPLETS
 from score_pipeline.types import QuantisedNote
 
 _log = logging.getLogger(__name__)
 
-_TUPLETS = (5, 7)
+_TUPLETS = tuple(parts for parts, _ in LONG_TUPLETS if parts % 3)
 """Equal parts of a quarter (or of a half) that are written as they come: no player is put there by chance."""
 
 _BEAM = 12

@@ -13,25 +13,18 @@ pytest.importorskip("torch")
 import torch
 
 from models.detection.examples import LABELS, Example, StoredExample
-from models.detection.scenes import (
-    Clip,
-    Mixing,
+from models.detection.scenes import Clip, Mixing, Stage, clips, drawn, only_player, real_kind, together
+from models.detection.sounds import (
     Sound,
-    Stage,
     Variation,
     add_noise,
-    clips,
     cut,
     draw_steps,
-    drawn,
     enter_and_leave,
     fall_in_step,
     mishear,
     note_spans,
-    only_player,
-    real_kind,
     reverberate,
-    together,
     transpose_by,
 )
 from models.networks.detection import DetectorConfig
