@@ -1,0 +1,32 @@
+"""The path: players who stray together are written where they meant to be."""
+
+from __future__ import annotations
+
+from score_pipeline.rhythm.quantise import quantise
+from score_pipeline.settings import RhythmSettings
+from score_pipeline.types import Note, Track
+from tests.rhythm.playing import F, line, played, ruler
+
+
+def test_a_player_who_is_always_late_is_not_a_sixteenth_late() -> None:
+    grid = ruler(120.0)
+    written = line([F(1, 2)] * 16 + [F(1, 4)] * 16)
+    late = Track("oboe", 1, tuple(
+        Note(n.onset_s + 0.055, n.offset_s + 0.055, n.pitch, 80, "oboe") for n in played(written, grid).notes
+    ))  # fmt: skip
+    (found,) = quantise([late], grid, RhythmSettings())
+    assert [note.onset_q for note in found.notes] == [onset for onset, _, _ in written]
+
+
+def test_thirty_seconds_of_one_player_are_not_squeezed_into_sixteenths() -> None:
+    grid = ruler(60.0)
+    written = line([F(1)] * 2 + [F(1, 8)] * 8 + [F(1)] * 2)
+    (found,) = quantise([played(written, grid, jitter_s=0.006, key="flute")], grid, RhythmSettings())
+    assert [note.onset_q for note in found.notes] == [onset for onset, _, _ in written]
+
+
+def test_triplets_beside_dotted_rhythms_keep_to_themselves() -> None:
+    grid = ruler(104.0, (3, 4))
+    values = [F(1, 3)] * 6 + [F(3, 4), F(1, 4)] + [F(1, 3)] * 3 + [F(1), F(2)]
+    (found,) = quantise([played(line(values), grid, jitter_s=0.01)], grid, RhythmSettings())
+    assert [note.onset_q for note in found.notes] == [onset for onset, _, _ in line(values)]
