@@ -1,8 +1,8 @@
 """The cheapest path of a piece's clusters through the places near them: a Viterbi search.
 
 It pays for distance (less where the neighbours stray the same way, because a player who is late stays late), for
-crooked places, for duple and triple notes in one quarter, for a triplet on its own. A quarter is divided further than
-the settings say only where one player's successive notes would otherwise fall together.
+crooked places, for duple and triple notes in one quarter, for a triplet or a sixteenth on its own. A quarter is divided
+further than the settings say only where one player's successive notes would otherwise fall together.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CLASH = 4.0
 """Cost of a duple and a triple position in one quarter."""
 _COLLISION = 12.0
 """Cost of one player's successive notes on one position; only a finer division escapes it."""
-_LONELY_TRIPLET, _ALONE = 2.5, 4
-"""Further cost of a triplet with none in as many quarters before and after it."""
+_LONELY, _ALONE = 2.5, 4
+"""Further cost of a triplet, or of a sixteenth, with none in as many quarters before and after it."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def cheapest_path(
         places = places_of(grid, divisions, span, finer)
         spread = _spread(places, at)
         chosen = _viterbi(places, at, spread, successive)
-        lonely = _lonely_triplets(places, chosen)
+        lonely = _lonely(places, chosen)
         if lonely.any():
-            places = replace(places, cost=places.cost + _LONELY_TRIPLET * lonely)
+            places = replace(places, cost=places.cost + _LONELY * lonely)
             chosen = _viterbi(places, at, spread, successive)
         crowded = _crowded(places, chosen, played, clusters)
         stuck = {quarter for quarter in crowded if finer[quarter] >= FINEST_DOUBLING}
@@ -67,11 +67,18 @@ def cheapest_path(
             finer[quarter] += 1
 
 
-def _lonely_triplets(places: Places, chosen: Ints) -> NDArray[np.bool_]:
-    """Triple positions of quarters near which the path has no triplet but their own: most are a player's freedom."""
-    triple = np.unique(places.quarter[chosen[places.kind[chosen] == 2]])
-    near = np.searchsorted(triple, places.quarter + _ALONE + 1) - np.searchsorted(triple, places.quarter - _ALONE)
-    return np.asarray((places.kind == 2) & (near < 2))
+def _lonely(places: Places, chosen: Ints) -> NDArray[np.bool_]:
+    """Triplets' and sixteenths' places in quarters near which the path has no others: most are a player's freedom."""
+    triple = places.kind == 2
+    off_the_eighths = (places.kind == 1) & (places.tick * 2 % places.ticks_per_quarter != 0)
+    return np.asarray(_alone(places, chosen, triple) | _alone(places, chosen, off_the_eighths))
+
+
+def _alone(places: Places, chosen: Ints, sort: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Places of a sort near which the path uses no other quarter's than their own."""
+    used = np.unique(places.quarter[chosen[sort[chosen]]])
+    near = np.searchsorted(used, places.quarter + _ALONE + 1) - np.searchsorted(used, places.quarter - _ALONE)
+    return np.asarray(sort & (near < 2))
 
 
 def _spread(places: Places, at: Floats) -> float:

@@ -20,6 +20,7 @@ from fractions import Fraction
 import numpy as np
 
 from score_pipeline.instruments import instrument
+from score_pipeline.rhythm.bars import Bars
 from score_pipeline.rhythm.clusters import EXACT_Q, Cluster, Played, clusters_of, in_quarters
 from score_pipeline.rhythm.graces import grace_notes
 from score_pipeline.rhythm.path import cheapest_path
@@ -61,11 +62,12 @@ def quantise(tracks: Sequence[Track], grid: BeatGrid, settings: RhythmSettings) 
     clusters = clusters_of(played, principal)
     onsets = _onsets(played, clusters, grid, settings)
     placed = _placed(played, clusters, onsets)
+    bars = Bars(grid)
     result = []
     for number, track in enumerate(tracks):
         row = instrument(track.instrument)
         line = placed[number]
-        values = written_values([note for note, _ in line], row, onsets.exact)
+        values = written_values([note for note, _ in line], row, bars, onsets.exact)
         notes = [
             QuantisedNote(note.onset_q, length, played[index].note, staccato=staccato)
             for (note, index), (length, staccato) in zip(line, values, strict=True)

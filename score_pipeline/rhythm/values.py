@@ -2,19 +2,20 @@
 
 A value is weighed against how long the note sounded (a player holds, detaches or shortens notes by the phrase) and
 against what the reader needs for it: a value that lasts to another onset of the part is nearly free, one that leaves
-a rest is not.
+a rest or takes a tie is not. Notes of a chord that were let go about together are written alike.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
 from score_pipeline.instruments import Instrument
+from score_pipeline.rhythm.bars import Bars, hides_a_beat, ties
 from score_pipeline.rhythm.clusters import EXACT_Q
 
 _VALUES: tuple[Fraction, ...] = tuple(
@@ -33,14 +34,24 @@ _TOUCH_CHANGE = 1.2
 """Cost of one note played otherwise than the one before it."""
 _REST = 1.4
 """Cost of a note that ends where no other note of the part begins."""
+_REST_BEFORE_OFFBEAT = 0.9
+"""The same where it ends on a stronger place than the next note begins on: there a rest is meant."""
 _CROOKED_END = 2.0
 """Further cost where that is not on an eighth: it needs a tie or a short rest."""
 _SLIVER = 1.2
 """Further cost where less than an eighth is left of the time to the next note."""
+_TIE = 1.1
+"""Cost of each tie that a value takes."""
+_SYNCOPATION = 0.5
+"""Cost of a note that begins off the beat and is held over one."""
+_LET_GO_TOGETHER = 0.8
+"""Notes of a chord that sound at least this share of its longest are meant alike."""
 _EXACT_PARTS = (384, 5, 7)
 """Parts of a quarter that a sequencer's note may last: its triplets and 128ths, and its tuplets."""
 _PLAIN_PARTS = 24
 """Parts of a quarter on which notes of tuplets of six, and of plain rhythms, begin."""
+_HAND = 12
+"""Semitones between neighbours in one hand's chord."""
 _NEAR = 7
 """Semitones within which the line of a note is thought to go on where there are several: a fifth."""
 _TWO_HANDED = ("keyboard", "plucked")
@@ -61,7 +72,7 @@ class Placed:
     in_tuplet_q: Fraction | None = None
 
 
-def written_values(line: Sequence[Placed], row: Instrument, exact: bool) -> list[tuple[Fraction, bool]]:
+def written_values(line: Sequence[Placed], row: Instrument, bars: Bars, exact: bool) -> list[tuple[Fraction, bool]]:
     """Written length in quarters of each note of one track, and whether it is staccato.
 
     `line` is sorted by onset and pitch. Notes of a tuplet last to its next, and no other note ends inside one. In
@@ -96,12 +107,54 @@ def written_values(line: Sequence[Placed], row: Instrument, exact: bool) -> list
             if float(following - start) > note.sounded_q + 2:
                 break
             following = after.get(following)
-        options.append(_options(note.sounded_q, ends, longest, start))
-    chosen = _articulated([note.sounded_q for note in line], options)
+        place, meter = bars.place(start)
+        priced = _options(note.sounded_q, ends, longest, start)
+        options.append(
+            {
+                value: price + _TIE * ties(place, value, meter) + _SYNCOPATION * hides_a_beat(place, value, meter)
+                for value, price in priced.items()
+            }
+        )
+    chords = list(_chords(line, fixed))
+    chosen = _articulated(
+        [[line[number].sounded_q for number in chord] for chord in chords],
+        [_shared([options[number] for number in chord]) for chord in chords],
+    )
     return [
         (fixed.get(number, value), staccato and number not in fixed and value <= 1 and row.is_pitched)
-        for number, (value, staccato) in enumerate(chosen)
+        for chord, (value, staccato) in zip(chords, chosen, strict=True)
+        for number in chord
     ]
+
+
+def _chords(line: Sequence[Placed], fixed: Mapping[int, Fraction]) -> Iterator[list[int]]:
+    """The notes in order, by their indices: those of a hand's chord together that were let go about together."""
+    chord: list[int] = []
+    for number, note in enumerate(line):
+        if chord:
+            last = line[chord[-1]]
+            lengths = [note.sounded_q, *(line[other].sounded_q for other in chord)]
+            joins = (
+                note.onset_q == last.onset_q
+                and note.pitch - last.pitch <= _HAND
+                and min(lengths) >= _LET_GO_TOGETHER * max(lengths)
+                and number not in fixed
+                and chord[0] not in fixed
+            )
+            if not joins:
+                yield chord
+                chord = []
+        chord.append(number)
+    if chord:
+        yield chord
+
+
+def _shared(options: Sequence[Mapping[Fraction, float]]) -> dict[Fraction, float]:
+    """The values that all notes of a chord may have, at their mean price; the shortest note's where none is."""
+    common = set.intersection(*(set(priced) for priced in options))
+    if not common:
+        return dict(min((dict(priced) for priced in options), key=lambda priced: max(priced.keys())))
+    return {value: sum(priced[value] for priced in options) / len(options) for value in common}
 
 
 def _struck_again(line: Sequence[Placed]) -> list[Fraction | None]:
@@ -135,10 +188,13 @@ def _options(
     options: dict[Fraction, float] = {}
 
     def price(value: Fraction) -> float:
-        left = min(ends) - value if ends else Fraction(4)
         end = start + value
+        following = start + min(ends) if ends else end + 4
         crooked = end.denominator > 2 and end.denominator % 3 != 0
-        return _REST + (_SLIVER if 0 < left < Fraction(1, 2) else 0.0) + (_CROOKED_END if crooked else 0.0)
+        if end.denominator < following.denominator:
+            return _REST_BEFORE_OFFBEAT + (_CROOKED_END if crooked else 0.0)
+        sliver = 0 < following - end < Fraction(1, 2)
+        return _REST + (_SLIVER if sliver else 0.0) + (_CROOKED_END if crooked else 0.0)
 
     for value in _VALUES:
         if longest is not None and value > longest:
@@ -161,8 +217,10 @@ def _options(
     return options
 
 
-def _articulated(sounding: Sequence[float], options: Sequence[dict[Fraction, float]]) -> list[tuple[Fraction, bool]]:
-    """Written value of every note of a line and whether it is staccato: Viterbi over how notes are touched.
+def _articulated(
+    sounding: Sequence[Sequence[float]], options: Sequence[Mapping[Fraction, float]]
+) -> list[tuple[Fraction, bool]]:
+    """Written value of every chord of a line and whether it is staccato: Viterbi over how notes are touched.
 
     How far a note sounds from its written length times the touch is a distance on the logarithm of the length, so
     what was written once is written the same again.
@@ -174,7 +232,10 @@ def _articulated(sounding: Sequence[float], options: Sequence[dict[Fraction, flo
     for sounded, priced in zip(sounding, options, strict=True):
         choices, costs = [], []
         for touch, extra in zip(_TOUCHES, _TOUCH_COST, strict=True):
-            cost, value = min((base + _stray(float(value) * touch / sounded), value) for value, base in priced.items())
+            cost, value = min(
+                (base + sum(_stray(float(value) * touch / length) for length in sounded), value)
+                for value, base in priced.items()
+            )
             choices.append(value)
             costs.append(cost + extra)
         step = [min(range(count), key=lambda k: total[k] + _TOUCH_CHANGE * (k != now)) for now in range(count)]

@@ -30,3 +30,11 @@ def test_triplets_beside_dotted_rhythms_keep_to_themselves() -> None:
     values = [F(1, 3)] * 6 + [F(3, 4), F(1, 4)] + [F(1, 3)] * 3 + [F(1), F(2)]
     (found,) = quantise([played(line(values), grid, jitter_s=0.01)], grid, RhythmSettings())
     assert [note.onset_q for note in found.notes] == [onset for onset, _, _ in line(values)]
+
+
+def test_a_fast_march_played_freely_has_no_lonely_sixteenth() -> None:
+    """At 300 quarters a minute a sixteenth is 50 ms, about as much as a player strays."""
+    grid = ruler(300.0)
+    written = line([F(2), F(2), F(1), F(1), F(2)] * 6)
+    (found,) = quantise([played(written, grid, jitter_s=0.012, key="trumpet")], grid, RhythmSettings())
+    assert [note.onset_q for note in found.notes] == [onset for onset, _, _ in written]
