@@ -13,6 +13,8 @@ where it is installed, MuseScore's MIDI import.
 - ties + rests: how many the page has against those that the written notes need, engraved by the same code.
 - MV2H meter, MV2H value: McLeod and Steedman's (2018) two figures of rhythm: F1 of bars, beats and their parts as
   pairs of a start and an end in seconds (50 ms), and one less the relative error of the written lengths.
+- doubt: misplaced notes (not at their position) in the bars that the page marks for a second look and in the others,
+  of all pieces together, and the share of marked bars on an average page.
 - meter: the meter of most bars. phase: at least three quarters of the found downbeats are true ones, or of the true
   ones found (a meter half as long has every true downbeat right).
 """
@@ -82,12 +84,16 @@ def main() -> None:
         marks = [sum(int(str(row[key])) for row in rows) for key in ("marks", "marks meant")]
         print(f"  ties and rests on all pages: {marks[0]}, meant {marks[1]}: {marks[0] / max(marks[1], 1):.3f}\n")
         free = [played for record in records if (played := render(record)) is not None]
-        table("renders, nothing given", [untold(truth_of(played), settings) for played in free], arguments.each)
+        rows = [untold(truth_of(played), settings) for played in free]
+        table("renders, nothing given", rows, arguments.each)
+        doubt(rows)
     if arguments.performances:
         found = arguments.performances.glob("*.notes.csv.gz")
         names = sorted(path.name.removesuffix(".notes.csv.gz") for path in found)
         pieces = [read_performance(arguments.performances, name) for name in thinned(names, arguments.limit)]
-        table("performances", [untold(piece, settings) for piece in pieces], arguments.each)
+        rows = [untold(piece, settings) for piece in pieces]
+        table("performances", rows, arguments.each)
+        doubt(rows)
 
 
 def thinned(items: list[_T], limit: int | None) -> list[_T]:
@@ -109,6 +115,14 @@ def table(title: str, rows: Sequence[Mapping[str, object]], each: bool) -> None:
     for key in figures:
         values = [row[key] for row in rows]
         print(f"  {key:28s} {np.nanmean(np.array(values, dtype=float)):.3f}")
+    print(flush=True)
+
+
+def doubt(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print how often notes are misplaced in marked bars and in the others, pooled over the rows."""
+    for where in ("marked", "other"):
+        notes, wrong = (sum(int(str(row[f"{what} {where}"])) for row in rows) for what in ("notes", "misplaced"))
+        print(f"  misplaced in {where} bars: {wrong} of {notes}: {wrong / max(notes, 1):.3f}")
     print(flush=True)
 
 
@@ -250,6 +264,7 @@ def untold(truth: Truth, settings: RhythmSettings) -> dict[str, object]:
     errors = [min(abs(float(a / b) - 1), 1.0) for a, b in lengths]
     row["MV2H value"] = 1 - float(np.mean(errors)) if errors else float("nan")
     row["confidence"] = grid.confidence
+    row |= marked(truth, grid, found, settings)
     row["speed (s per s)"] = seconds / end_s
     base = baseline(truth.tracks, end_s)
     nearest = {
@@ -265,6 +280,24 @@ def untold(truth: Truth, settings: RhythmSettings) -> dict[str, object]:
         row["MuseScore meter"] = float(meter == truth.meter)
         row["MuseScore position"] = positions_right(truth, meter, onsets)
     return row
+
+
+def marked(
+    truth: Truth, grid: BeatGrid, found: Mapping[tuple[int, int], QuantisedNote], settings: RhythmSettings
+) -> dict[str, object]:
+    """Notes, and misplaced ones, in the bars that the page marks and in the others."""
+    page = build_score(quantise(truth.tracks, grid, settings), grid, NotationSettings(), truth.name)
+    measures = page.parts[0].measures
+    starts = np.cumsum([0.0, *(float(measure.length_q) for measure in measures)]) + float(page.tempos[0].onset_q)
+    doubtful = np.array([measure.number in page.doubtful_bars for measure in measures])
+    right = rightly_placed(truth, main_meter(grid), {key: item.onset_q for key, item in found.items()})
+    counts = dict.fromkeys(("notes marked", "misplaced marked", "notes other", "misplaced other"), 0)
+    for key in truth.written.keys() & found.keys():
+        bar = int(np.searchsorted(starts, float(found[key].onset_q) + 1e-6)) - 1
+        where = "marked" if doubtful[min(max(bar, 0), len(doubtful) - 1)] else "other"
+        counts[f"notes {where}"] += 1
+        counts[f"misplaced {where}"] += key not in right
+    return {**counts, "bars marked": float(np.mean(doubtful))}
 
 
 def even_beats(end_s: float) -> BeatGrid:
@@ -370,19 +403,24 @@ def parted(beats: Floats, meter: Meter) -> Floats:
 
 def positions_right(truth: Truth, found: Meter, onsets: Mapping[tuple[int, int], Fraction]) -> float:
     """Share of notes on their true position, see the head of this file."""
+    return len(rightly_placed(truth, found, onsets)) / max(len(truth.written), 1)
+
+
+def rightly_placed(truth: Truth, found: Meter, onsets: Mapping[tuple[int, int], Fraction]) -> set[tuple[int, int]]:
+    """The notes on their true position."""
     bars = sorted((truth.meter.bar_q, found.bar_q))
     bar = bars[0] if (bars[1] / bars[0]).denominator == 1 else truth.meter.bar_q
     keys = sorted(truth.written, key=lambda key: truth.tracks[key[0]].notes[key[1]].onset_s)
-    right = 0
+    right: set[tuple[int, int]] = set()
     for start in range(0, len(keys), 50):
-        shifts: dict[Fraction, int] = {}
+        shifted: dict[Fraction, set[tuple[int, int]]] = {}
         for key in keys[start : start + 50]:
             if key in onsets:
                 shift = onsets[key] - truth.written[key][0]
                 if (shift / bar).denominator == 1:
-                    shifts[shift] = shifts.get(shift, 0) + 1
-        right += max(shifts.values(), default=0)
-    return right / max(len(keys), 1)
+                    shifted.setdefault(shift, set()).add(key)
+        right |= max(shifted.values(), key=len, default=set())
+    return right
 
 
 def main_meter(grid: BeatGrid) -> Meter:

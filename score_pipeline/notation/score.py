@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -13,6 +13,7 @@ import numpy as np
 
 from score_pipeline.instruments import Clef, Instrument, instrument, score_order
 from score_pipeline.notation import clefs, durations, key, spelling, voices
+from score_pipeline.notation.doubt import strayed_bars
 from score_pipeline.notation.dynamics import dynamics_of, hairpins_of
 from score_pipeline.notation.hands import split_hands
 from score_pipeline.notation.measures import Bar, bar_at, bars_of_page, tempos_of
@@ -66,7 +67,8 @@ def build_score(
     keys = key.key_of_bars((tone for player in players if player.row.is_pitched for tone in player.tones), bars)
     tempos = tempos_of(grid, bars)
     marks = rehearsal_marks([player.tones for player in players], bars, _changes(bars, keys, tempos))
-    parts = tuple(_part(player, bars, keys, marks, settings) for player in _spelled(players, bars, keys))
+    strayed = strayed_bars(tracks, grid, bars)
+    parts = tuple(_part(player, bars, keys, marks, strayed, settings) for player in _spelled(players, bars, keys))
     doubtful = sorted({measure.number for part in parts for measure in part.measures if measure.doubtful})
     return Score(
         title=settings.title or PurePath(source_name).stem,
@@ -141,7 +143,12 @@ def _changes(bars: Sequence[Bar], keys: Sequence[int], tempos: Sequence[Tempo]) 
 
 
 def _part(
-    player: _Player, bars: Sequence[Bar], keys: Sequence[int], marks: Mapping[int, str], settings: NotationSettings
+    player: _Player,
+    bars: Sequence[Bar],
+    keys: Sequence[int],
+    marks: Mapping[int, str],
+    strayed: Collection[int],
+    settings: NotationSettings,
 ) -> Part:
     """One player's bars, in written pitch."""
     row = player.row
@@ -176,7 +183,7 @@ def _part(
             if chord.start_q >= bar.start_q
             for tone in chord.tones
         ]
-        doubtful = bool(begun) and sum(begun) / len(begun) < settings.doubtful_confidence
+        unsure = bool(begun) and sum(begun) / len(begun) < settings.doubtful_confidence
         measures.append(
             Measure(
                 bar.number,
@@ -187,7 +194,7 @@ def _part(
                 dynamics=(signs[index],) if index in signs else (),
                 hairpin=hairpins.get(index, ""),
                 rehearsal=marks.get(index, ""),
-                doubtful=doubtful,
+                doubtful=unsure or (bool(begun) and index in strayed),
             )
         )
     return Part(row.key, player.player, player.name, player.abbreviation, tuple(_with_clefs(measures, row)))
