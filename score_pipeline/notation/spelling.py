@@ -27,6 +27,9 @@ _F_FLAT, _B_SHARP = -8, 12
 _LEADING = 5
 """Places on the line of fifths from a note up to its leading note: B is five above C."""
 
+_SETTLED_Q = 2
+"""Quarters for which a pitch keeps the name it was struck by."""
+
 _STEPS_OF_FIFTHS = "FCGDAEB"
 _SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
@@ -74,15 +77,21 @@ def with_leading_notes(tones: Sequence[Tone], key_fifths: Sequence[int]) -> list
     """One player's named tones, in order of onset; those that lead up to a note of the key are named so.
 
     A note outside the key that rises a semitone to a note inside it takes the letter below: E sharp before F sharp.
+    Not one that was struck by its own name just before: the B flat of a repeated chord stays one before B.
     """
     result = list(tones)
     places = [list(group) for _, group in groupby(range(len(tones)), key=lambda index: tones[index].start_q)]
+    named: dict[int, Tone] = {}
     for here, following in pairwise(places):
         targets = {tones[index].pitch: tones[index].fifths for index in following}
         for index in here:
-            key, target = key_fifths[index], targets.get(tones[index].pitch + 1)
-            if target is not None and not _in_key(tones[index].fifths, key) and _in_key(target, key):
-                result[index] = replace(tones[index], fifths=target + _LEADING)
+            tone, key = tones[index], key_fifths[index]
+            target, before = targets.get(tone.pitch + 1), named.get(tone.pitch)
+            recent = before is not None and tone.start_q - before.start_q <= _SETTLED_Q
+            settled = before is not None and recent and before.fifths == tone.fifths
+            if target is not None and not settled and not _in_key(tone.fifths, key) and _in_key(target, key):
+                result[index] = replace(tone, fifths=target + _LEADING)
+            named[tone.pitch] = result[index]
     return result
 
 

@@ -82,6 +82,17 @@ def test_a_leading_note_has_the_letter_below_the_note_it_leads_to(help_with: Sim
     assert names(score.parts[0], 5)[0] == "B4" and names(score.parts[0], 5)[2:] == ["A4", "A4"]
 
 
+def test_a_repeated_chord_keeps_its_names_before_the_next(help_with: SimpleNamespace) -> None:
+    """C major: the B flat of four chords of E flat is no A sharp because the fifth chord has a B."""
+    grid = help_with.grid_of(Meter(4, 4), 12)
+    home = [(at, 1, pitch) for at in (*range(16), *range(24, 48)) for pitch in ((60, 64, 67), (59, 62, 67))[at % 2]]
+    aside = [(16 + at, 1, pitch) for at in range(4) for pitch in (63, 67, 70)]
+    back = [(20 + at, 1, pitch) for at in range(4) for pitch in (62, 67, 71)]
+    score = help_with.build(([help_with.track_of("piano", sorted([*home, *aside, *back]), grid)], grid))
+    found = set(names(score.parts[0], 4))
+    assert "Bb4" in found and "A#4" not in found
+
+
 def test_double_accidentals_are_for_leading_notes(help_with: SimpleNamespace) -> None:
     """Bars of D flat minor within D flat major have no double flats; G sharp minor has its F double sharp."""
     grid = help_with.grid_of(Meter(4, 4), 24)
