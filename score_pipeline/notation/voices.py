@@ -157,17 +157,26 @@ def _released_together(groups: Sequence[Sequence[Tone]]) -> list[list[Tone]]:
 def without_slivers(chords: Sequence[Chord]) -> list[Chord]:
     """The chords of played music, held to the next of their voice where only a sliver of a rest would stand between.
 
-    Where a note was let go is known only roughly, and which voice it belongs to not before its staff is divided.
+    One that alone would need a triplet for its end lasts to the end of that eighth. Where a note was let go is known
+    only roughly, and which voice it belongs to not before its staff is divided.
     """
     result = list(chords)
     for voice in (1, 2):
         line = [index for index, chord in enumerate(chords) if chord.voice == voice]
         for index, following in pairwise(line):
-            chord, gap = chords[index], chords[following].start_q - chords[index].end_q
-            length = chord.end_q - chord.start_q
+            chord, goal = chords[index], chords[following].start_q
+            gap, length = goal - chord.end_q, chord.end_q - chord.start_q
+            if gap > 0 and _is_lone_third(chord, goal):
+                result[index] = replace(chord, end_q=min(goal, (chord.end_q // _EIGHTH + 1) * _EIGHTH))
+                continue
             if 0 < gap <= _SLIVER and length >= (gap if gap < _SLIVER else 4 * gap):
-                result[index] = replace(chord, end_q=chords[following].start_q)
+                result[index] = replace(chord, end_q=goal)
     return result
+
+
+def _is_lone_third(chord: Chord, goal: Fraction) -> bool:
+    """Whether a chord ends on a triplet of another hand's, having none of its own: its voice goes on at `goal`."""
+    return chord.end_q.denominator % 3 == 0 and chord.start_q.denominator % 3 != 0 and goal.denominator % 3 != 0
 
 
 def without_lone_dots(chords: Sequence[Chord]) -> list[Chord]:
@@ -231,6 +240,8 @@ _SAME_RELEASE = Fraction(2, 3)
 
 _SLIVER = Fraction(1, 2)
 """A rest of an eighth is one after a half note, a shorter one after any note that is not shorter still."""
+
+_EIGHTH = Fraction(1, 2)
 
 _DOTS = 3
 """Staccato notes in a row that are worth their dots."""

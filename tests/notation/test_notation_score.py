@@ -252,6 +252,19 @@ def test_a_sliver_of_a_rest_is_no_rest_unless_it_was_written(help_with: SimpleNa
         assert found == ends
 
 
+def test_the_other_hands_triplets_give_a_note_no_bracket(help_with: SimpleNamespace) -> None:
+    """A bass let go under a triplet is an eighth and rests on the beat, not a third and two rests in a bracket."""
+    grid = help_with.grid_of(Meter(4, 4), 2)
+    runs = [(Fraction(k, 3), Fraction(1, 3), 76 + k % 3) for k in range(24)]
+    bass = [(2 * k, Fraction(1, 3), 40) for k in range(4)]
+    exact = help_with.track_of("piano", sorted([*runs, *bass]), grid)
+    played = tuple(replace(n, note=replace(n.note, offset_s=n.note.offset_s + 0.01)) for n in exact.notes)
+    measure = help_with.build(([replace(exact, notes=played)], grid)).parts[0].measures[0]
+    left = [event for event in measure.events if event.staff == 2]
+    assert not any(event.tuplet for event in left)
+    assert [event.duration_q for event in left if not event.is_rest] == [Fraction(1, 2)] * 2
+
+
 def test_a_lone_staccato_is_an_accident(help_with: SimpleNamespace) -> None:
     grid = help_with.grid_of(Meter(4, 4), 2)
     track = help_with.track_of("violin", [(i, 1, 67 + i) for i in range(8)], grid)
