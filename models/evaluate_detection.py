@@ -1,11 +1,12 @@
 """Measures detectors on real players and on held-out renders.
 
-    python -m models.evaluate_detection --data DIR [--renders DIR] [--cache DIR] [--weights FOLDER ...]
-        [--confusion FILE] [--teacher DIR] [--results FILE] [--card]
+    python -m models.evaluate_detection --data DIR [--renders DIR] [--dev DIR --held DIR ...] [--cache DIR]
+        [--weights FOLDER ...] [--confusion FILE] [--teacher DIR] [--results FILE] [--card]
 
 DIR of --data holds `dev/` (see `models.detection.recordings`), that of --renders clips of held-out scores and timbres,
-every second of which is measured here (the others served for thresholds; so do the recordings of one player of
-Medley-solos-DB and those of perdrix). --weights names folders of `model.onnx` and `card.json` to be measured instead of
+every second of which is measured here (the others served for thresholds, and so did the recordings of `dev/`; with the
+examples --dev and --held of the export a second column shows the detector with thresholds chosen without the group that
+a recording belongs to). --weights names folders of `model.onnx` and `card.json` to be measured instead of
 the model that ships; several stand beside each other. Printed, and with --results written between the marks of that
 Markdown file: every demand on the detector with what was measured; frame F1 per instrument at the frame rate, pooled
 to nine frames (104.5 ms; a pool is positive if any frame of it is) and at 10 Hz; area under the ROC curve,
@@ -19,19 +20,21 @@ import argparse
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.data.clips import StoredClip, frame_labels
 from models.detection import confusion_plot, teacher
 from models.detection.answers import RATES, Answer, Scores, macro
 from models.detection.bars import bars, mixed, real, renders
-from models.detection.examples import LABELS
+from models.detection.examples import LABELS, load_all
 from models.detection.metrics import POOL_FRAMES
 from models.detection.recordings import Recording, recordings
 from models.detection.teacher import Teacher
+from models.detection.thresholds import Choice, for_renders, judged_example, judged_recording
 from score_pipeline import weights
 from score_pipeline.detection.detector import Detector, DetectorCard, decide, notes_at_once
 from score_pipeline.features.cqt import audible, log_cqt
@@ -40,6 +43,12 @@ from score_pipeline.instruments import MUSICNET_SEVEN
 from score_pipeline.settings import DetectionSettings
 from score_pipeline.types import Audio, FloatArray
 from score_pipeline.units import SAMPLE_RATE_HZ
+
+RENDERS = "renders"
+"""Group of the held-out renders."""
+
+LEFT_OUT = "thresholds of other groups"
+"""The column of figures that thresholds chosen on the same recordings do not flatter."""
 
 MARK = ("<!-- detection: begin -->", "<!-- detection: end -->")
 
@@ -86,22 +95,57 @@ def rendered(folder: Path) -> Iterable[Recording]:
         labels = frame_labels(clip.header, LABELS)
         players = frozenset(key for key, row in zip(LABELS, labels, strict=True) if row.any())
         audio = Audio(clip.mixture()[None], SAMPLE_RATE_HZ)
-        yield Recording(path.stem, "renders", audio, players, labels, np.ones(labels.shape[1], dtype=np.bool_))
+        yield Recording(path.stem, RENDERS, audio, players, labels, np.ones(labels.shape[1], dtype=np.bool_))
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What a detector's network says of a recording, before anything is decided."""
+
+    recording: Recording
+    probability: FloatArray
+    audible: NDArray[np.bool_]
+    notes: NDArray[np.int64]
+
+    def answer(self, card: DetectorCard) -> Answer:
+        """The product's answer with the thresholds of a card."""
+        activity = decide(self.probability, self.audible, self.notes, card, DetectionSettings())
+        return Answer.of_activity(self.recording, activity)
+
+
+def heard(detector: Detector, recording: Recording, features: Features) -> Heard:
+    """Runs the network."""
+    answer = detector.probability(features.levels, features.note)
+    return Heard(recording, answer, audible(features.levels), notes_at_once(features.note))
+
+
+def left_out(detector: Detector, everything: Sequence[Heard], dev: Path, held: Sequence[Path]) -> list[Answer]:
+    """Answers with thresholds chosen without the group of each recording.
+
+    `dev`: examples of held-out renders, `held`: folders of encounters, as for the export. Renders are measured on the
+    half of them thresholds were not chosen on.
+    """
+    kinds = [for_renders(load_all(dev)), *(load_all(folder) for folder in held)]
+    choice = Choice(
+        detector.instruments,
+        [[judged_example(detector, stored.example()) for stored in kind] for kind in kinds],
+        [
+            (one.recording.group, judged_recording(detector.card, one.recording, one.probability, one.audible))
+            for one in everything
+            if one.recording.group != RENDERS
+        ],
+    )
+    cards = {}
+    for group in {one.recording.group for one in everything}:
+        chosen = choice.thresholds(without=group)
+        cards[group] = replace(detector.card, thresholds=tuple(chosen[key] for key in detector.instruments))
+    return [one.answer(cards[one.recording.group]) for one in everything]
 
 
 def opened(folder: Path) -> Detector:
     """The detector of a folder, installed or not."""
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     return Detector(weights.open_session(folder / "model.onnx"), DetectorCard.from_card(card))
-
-
-def detected(detector: Detector, recording: Recording, features: Features) -> Answer:
-    """The detector's answer, as the product gives it."""
-    answer = detector.probability(features.levels, features.note)
-    activity = decide(
-        answer, audible(features.levels), notes_at_once(features.note), detector.card, DetectionSettings()
-    )
-    return Answer.of_activity(recording, activity)
 
 
 def taught(network: Teacher, recording: Recording, features: Features) -> Answer:
@@ -249,6 +293,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with dev/")
     parser.add_argument("--renders", type=Path, help="held-out clips")
+    parser.add_argument("--dev", type=Path, help="examples of held-out renders that thresholds were chosen on")
+    parser.add_argument("--held", type=Path, nargs="*", default=[], help="encounters that thresholds were chosen on")
     parser.add_argument("--weights", type=Path, nargs="+", metavar="FOLDER", help="candidates; default: what ships")
     parser.add_argument("--confusion", type=Path, metavar="FILE", help="picture of who is taken for whom (.svg, .png)")
     parser.add_argument("--teacher", type=Path, help="folder of the published baseline, to measure it beside")
@@ -262,17 +308,23 @@ def main() -> None:
         parser.error("the folders of --weights must have different names")
     cache = FeatureCache(arguments.cache)
     network = Teacher(arguments.teacher) if arguments.teacher else None
-    systems: dict[str, list[Answer]] = {name: [] for name in (*detectors, *(("hung2018",) if network else ()))}
+    said: dict[str, list[Heard]] = {name: [] for name in detectors}
+    published: list[Answer] = []
     for source in (recordings(arguments.data / "dev"), rendered(arguments.renders) if arguments.renders else ()):
         for recording in source:
             features = cache.of(recording.audio)
             for name, detector in detectors.items():
-                systems[name].append(detected(detector, recording, features))
+                said[name].append(heard(detector, recording, features))
             if network:
-                systems["hung2018"].append(taught(network, recording, features))
+                published.append(taught(network, recording, features))
+    systems = {name: [one.answer(detectors[name].card) for one in each] for name, each in said.items()}
+    name, answers = next(iter(systems.items()))
+    if arguments.dev:
+        systems[LEFT_OUT] = left_out(detectors[name], said[name], arguments.dev, arguments.held)
+    if network:
+        systems["hung2018"] = published
     text = report(systems)
     print(text)
-    name, answers = next(iter(systems.items()))
     if arguments.confusion:
         confusion_plot.save(Scores(mixed(answers)).confusion(), f"{name}: real players, mixtures", arguments.confusion)
     if arguments.results:
@@ -281,7 +333,10 @@ def main() -> None:
         from models.export_detection import write_card  # loads torch
 
         card = json.loads((folders[0] / "card.json").read_text(encoding="utf-8"))
-        write_card(card | {"figures": figures(answers)}, folders[0])
+        measured = {"figures": figures(answers)}
+        if arguments.dev:
+            measured["figures_with_thresholds_of_other_groups"] = figures(systems[LEFT_OUT])
+        write_card(card | measured, folders[0])
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
         --held runs/detection/held --renders runs/renders/train --index REAL/index.csv --data DATA \\
         --out models/weights/detector
 
-DATA holds `notes/manifest.csv`, `real/index.csv` (sources and licences for the card, to which --index adds) and `dev/`,
-of which the recordings without frame labels help to choose thresholds, as do the examples of --held (encounters of real
-players nobody trained on) and every second one of --dev.
+The networks of several runs answer together. DATA holds `notes/manifest.csv`, `real/index.csv` (sources and licences
+for the card, to which --index adds) and `dev/`, which helps to choose thresholds (`models.detection.thresholds`), as do
+the examples of --held (encounters of real players nobody trained on) and every second one of --dev.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ import numpy as np
 import torch
 
 from models.data.clips import StoredClip
-from models.detection.examples import Listener, StoredExample, load_all
+from models.detection.examples import StoredExample, load_all
 from models.detection.recordings import recordings
 from models.detection.scenes import real_kind
-from models.detection.thresholds import choose, for_renders, with_line_up
+from models.detection.thresholds import Choice, for_renders, judged_example, judged_recording
+from models.evaluate_detection import FeatureCache
 from models.networks.detection import BLOCK_FRAMES, OUTPUT_FRAMES, Answer, Detector
 from models.train_detection import load_network
 from score_pipeline import weights
 from score_pipeline.detection import detector as runtime
+from score_pipeline.features.cqt import audible
 from score_pipeline.units import FRAME_RATE_HZ
 
 PARITY = 1e-5
@@ -50,13 +52,15 @@ TEACHERS = [
     "nikih94/swch-audio-classification 2b362d97; it learned from AudioSet",
 ]
 
-THRESHOLD_GROUPS = frozenset({"medley", "perdrix"})
-"""Dev recordings with known players that help to choose thresholds; no figure is reported on them."""
+THRESHOLDS_FROM = (
+    "chosen on encounters of real players not trained on, on every second held-out render and on all dev recordings "
+    "the figures are measured on; figures with thresholds chosen without the group of each recording stand beside them"
+)
 
 
-def export(network: Detector, path: Path) -> float:
+def export(networks: Sequence[Detector], path: Path) -> float:
     """Writes the ONNX file; returns the greatest difference from torch over three lengths, ValueError if too great."""
-    answer = Answer(network).eval()
+    answer = Answer(*networks).eval()
     example = torch.rand(1, 88, 100 * BLOCK_FRAMES)
     with warnings.catch_warnings():
         # the tracing exporter is deprecated; the other one needs onnxscript
@@ -94,17 +98,17 @@ def parity(answer: Answer, path: Path) -> float:
     return worst
 
 
-def features(network: Detector) -> dict[str, Any]:
-    """The features' numbers for the card; mean and deviation are also inside the network."""
-    mean = network.get_buffer("mean")[:, 0]
-    deviation = 1 / network.get_buffer("scale")[:, 0]
+def feature_numbers(networks: Sequence[Detector]) -> dict[str, Any]:
+    """The features' numbers for the card; mean and deviation, per network, are also inside the networks."""
+    means = [network.get_buffer("mean")[:, 0].tolist() for network in networks]
+    deviations = [(1 / network.get_buffer("scale")[:, 0]).tolist() for network in networks]
     return {
         **runtime.FEATURES,
         "inputs": ["cqt (1, 88, frames), 0..1", "hsf (1, 88, frames), 0..hsf_order + 1"],
         "pitch_model": "basic_pitch",
-        "hsf_order": max(0, network.config.hsf_order),
-        "mean": [round(float(value), 5) for value in mean],
-        "deviation": [round(float(value), 5) for value in deviation],
+        "hsf_order": max(0, networks[0].config.hsf_order),
+        "mean": [[round(value, 5) for value in mean] for mean in means],
+        "deviation": [[round(value, 5) for value in deviation] for deviation in deviations],
     }
 
 
@@ -167,15 +171,14 @@ def seconds_per_label(real: Sequence[StoredExample]) -> dict[str, int]:
     return dict(seconds.most_common())
 
 
-def card(network: Detector, arguments: argparse.Namespace, worst: float) -> dict[str, Any]:
+def card(networks: Sequence[Detector], arguments: argparse.Namespace, worst: float) -> dict[str, Any]:
     """Everything about the model but its thresholds."""
-    onnx = arguments.out / "model.onnx"
-    real = load_all(arguments.real)
-    config = json.loads((arguments.run / "config.json").read_text(encoding="utf-8"))
+    onnx, network = arguments.out / "model.onnx", networks[0]
+    real = [stored for folder in arguments.real for stored in load_all(folder)]
     return {
         "name": runtime.WEIGHTS_NAME,
         "task": "who plays when: probability per instrument and output frame",
-        "architecture": "Hung & Yang (ISMIR 2018) CQT + HSF residual network over time, "
+        "architecture": f"{len(networks)} x Hung & Yang (ISMIR 2018) CQT + HSF residual network over time, "
         f"{network.config.channels} channels, on {network.config.timbre} timbre channels per semitone; bidirectional "
         f"GRU of 2 x {network.config.recurrent}; in training also whose note sounds (Hung, Chen & Yang 2019)",
         "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
@@ -184,13 +187,14 @@ def card(network: Detector, arguments: argparse.Namespace, worst: float) -> dict
         "licence": "MIT for the weights; what they learned from is listed under training, each under its own terms",
         "date": datetime.date.today().isoformat(),
         "command": shown_command(sys.argv[1:]),
-        "features": features(network),
+        "features": feature_numbers(networks),
         "instruments": list(network.config.instruments),
         "output_frames": OUTPUT_FRAMES,
         "block_frames": BLOCK_FRAMES,
         "thresholds": dict.fromkeys(network.config.instruments, 0.5),
+        "thresholds_from": THRESHOLDS_FROM,
         "training": {
-            **config,
+            "runs": [json.loads((run / "config.json").read_text(encoding="utf-8")) for run in arguments.run],
             "clips": sum(len(list(folder.glob("*.npz"))) for folder in arguments.renders),
             "renders": render_sources(arguments.renders, arguments.data / "notes" / "manifest.csv"),
             "scores": "public domain, CC0 and CC BY scores; random textures",
@@ -203,6 +207,24 @@ def card(network: Detector, arguments: argparse.Namespace, worst: float) -> dict
     }
 
 
+def choice(
+    detector: runtime.Detector, recorded: Path, rendered: Path, held: Sequence[Path], cache: FeatureCache
+) -> Choice:
+    """All sound that thresholds are chosen on, heard once.
+
+    `recorded`: folder of dev recordings; `rendered`: examples of held-out renders; `held`: folders of encounters.
+    """
+    heard = []
+    for recording in recordings(recorded):
+        features = cache.of(recording.audio)
+        answer = detector.probability(features.levels, features.note)
+        one = judged_recording(detector.card, recording, answer, audible(features.levels))
+        heard.append((recording.group, one))
+    kinds = [for_renders(load_all(rendered)), *(load_all(folder) for folder in held)]
+    apart = [[judged_example(detector, stored.example()) for stored in kind] for kind in kinds]
+    return Choice(detector.instruments, apart, heard)
+
+
 def write_card(content: dict[str, Any], folder: Path) -> None:
     """Writes card.json; a file that exists is complete."""
     part = folder / "card.json.part"
@@ -213,31 +235,26 @@ def write_card(content: dict[str, Any], folder: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--real", type=Path, required=True, help="examples of real sound trained on, for the card")
+    parser.add_argument("--run", type=Path, nargs="+", required=True, help="folders of runs")
+    parser.add_argument("--real", type=Path, nargs="+", required=True, help="examples of real sound, for the card")
     parser.add_argument("--dev", type=Path, required=True, help="examples of held-out renders; half for thresholds")
-    parser.add_argument("--held", type=Path, help="examples of encounters of players not trained on")
+    parser.add_argument("--held", type=Path, nargs="*", default=[], help="encounters of players not trained on")
     parser.add_argument("--renders", type=Path, nargs="+", required=True, help="clips trained on, for their sources")
     parser.add_argument("--index", type=Path, nargs="*", default=[], help="further lists of real recordings")
-    parser.add_argument("--checkpoint", default="best.pt", help="file of the run's folder")
+    parser.add_argument("--checkpoint", default="best.pt", help="file of each run's folder")
     parser.add_argument("--data", type=Path, required=True, help="folder with notes/ and real/")
+    parser.add_argument("--cache", type=Path, help="folder that keeps features, as of models.evaluate_detection")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    network = load_network(arguments.run, arguments.checkpoint)
-    worst = export(network, arguments.out / "model.onnx")
-    content = card(network, arguments, worst)
+    networks = [load_network(run, arguments.checkpoint) for run in arguments.run]
+    worst = export(networks, arguments.out / "model.onnx")
+    content = card(networks, arguments, worst)
     detector = runtime.Detector(
         weights.open_session(arguments.out / "model.onnx"), runtime.DetectorCard.from_card(content)
     )
-    listener = Listener(None)
-    line_ups = (recording for recording in recordings(arguments.data / "dev") if recording.group in THRESHOLD_GROUPS)
-    real = with_line_up(line_ups, lambda audio: listener.example(audio, None))
-    renders = [stored.example() for stored in for_renders(load_all(arguments.dev))]
-    kinds = [real, renders]
-    if arguments.held:
-        kinds.append([stored.example() for stored in load_all(arguments.held)])
-    content["thresholds"] = choose(detector, kinds)
+    cache = FeatureCache(arguments.cache)
+    content["thresholds"] = choice(detector, arguments.data / "dev", arguments.dev, arguments.held, cache).thresholds()
     write_card(content, arguments.out)
     print(f"{content['bytes']} bytes, parity {worst:.1e}, thresholds {content['thresholds']}")
 

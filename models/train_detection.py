@@ -30,7 +30,8 @@ from torch.nn import functional as F
 
 from models.detection import tagger, teacher
 from models.detection.examples import LABELS, StoredExample, load_all
-from models.detection.scenes import Clip, Drawn, Mixing, Stage, as_is, clips
+from models.detection.metrics import THRESHOLDS
+from models.detection.scenes import Clip, Drawn, Mixing, Stage, as_is, clips, only_front
 from models.networks.detection import BLOCK_FRAMES, OUTPUT_FRAMES, Answer, Detector, DetectorConfig
 from score_pipeline.instruments import MUSICNET_SEVEN
 from score_pipeline.types import FloatArray
@@ -43,9 +44,6 @@ EMPTY_WEIGHT = 0.03
 
 SURELY_ABSENT = 1.0
 """How far below its midpoint the tagger's logit must stay for an instrument to be taken for absent."""
-
-THRESHOLDS = np.arange(1, 100) / 100
-"""Candidates of section 4.3 of the paper."""
 
 
 @dataclass(frozen=True)
@@ -167,13 +165,20 @@ def tag_midpoints(examples: Sequence[StoredExample]) -> FloatArray:
 
 
 def with_absences(example: StoredExample, midpoints: FloatArray) -> StoredExample:
-    """An unlabelled recording, with the word of the tagger taken for who does not play in it at all."""
-    if example.labels is not None or example.tagged is None or not example.tagged.shape[1]:
+    """A recording of which not all players are known, with the tagger's word for who does not play in it at all.
+
+    That is one without labels, or one of which only who is in front is known.
+    """
+    if example.tagged is None or not example.tagged.shape[1] or not (example.labels is None or only_front(example)):
         return example
     unheard = (example.tagged.astype(np.float32) < midpoints - SURELY_ABSENT).all(axis=1)
-    unsure = np.ones(len(LABELS), dtype=np.bool_)
-    unsure[[LABELS.index(key) for key, absent in zip(tagger.INSTRUMENTS, unheard, strict=True) if absent]] = False
-    return replace(example, labels=np.repeat(unsure[:, None], len(example), axis=1), unsure=unsure)
+    absent = [LABELS.index(key) for key, silent in zip(tagger.INSTRUMENTS, unheard, strict=True) if silent]
+    unsure = np.ones(len(LABELS), dtype=np.bool_) if example.unsure is None else example.unsure.copy()
+    absent = [row for row in absent if unsure[row]]
+    unsure[absent] = False
+    labels = np.repeat(unsure[:, None], len(example), axis=1) if example.labels is None else example.labels.copy()
+    labels[absent] = False
+    return replace(example, labels=labels, unsure=unsure)
 
 
 def tagged_loss(tagged: Tensor, logits: Tensor) -> Tensor:

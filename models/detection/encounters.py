@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from models.data import acoustics
 from models.data.clips import StoredClip
-from models.detection.examples import LABELS, UNLABELLED_FOLDERS, Listener, line_up, real_label, sounding
+from models.detection.examples import LABELS, UNLABELLED_FOLDERS, Listener, in_front, line_up, real_label, sounding
 from score_pipeline import audio as audio_io
 from score_pipeline.features.cqt import log_cqt
 from score_pipeline.types import Audio, FloatArray
@@ -75,7 +75,7 @@ def read_cast(real: Sequence[Path], renders: Path) -> Cast:
     """All solos of folders of real recordings and all players of a folder of clips."""
     solos: dict[str, list[FloatArray]] = defaultdict(list)
     for path in sorted(path for folder in real for path in folder.glob("*/*.ogg")):
-        if path.parent.name in UNLABELLED_FOLDERS or line_up(path) is not None:
+        if path.parent.name in UNLABELLED_FOLDERS or line_up(path) is not None or in_front(path) is not None:
             continue
         if (key := real_label(path)) is not None:
             sound = audio_io.resample(audio_io.to_mono(audio_io.read(path)), SAMPLE_RATE_HZ)

@@ -6,7 +6,8 @@
 The features are those of `score_pipeline.features`, before anything that training varies: levels in dB and the pitch
 posteriorgram. Files that exist are left, so a second call continues the first. A folder of real recordings has one
 folder per instrument, whose name is the label; `mixed` is unlabelled; of `lineup/a+b/`, `strings` and `winds` it is
-known who may play, but not when; the clips of Medley-solos-DB carry their label in their name.
+known who may play, but not when; of `horn predominant` only that a horn is in front; the clips of Medley-solos-DB carry
+their label in their name.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ FAMILY_FOLDERS: dict[str, tuple[str, ...]] = {
 
 LINE_UPS = "lineup"
 """Folder whose folders are named by complete line-ups: `lineup/violin+viola+cello/x.ogg`."""
+
+PREDOMINANT = " predominant"
+"""How folders end of recordings in which an instrument is in front of who knows how many others."""
 
 SOUNDING_DB = -45.0
 """A solo player is taken to sound where the loudest bin is no further than this below the recording's level."""
@@ -176,6 +180,13 @@ class Listener:
         labels[LABELS.index(instrument)] = sounding(unlabelled.levels)
         return replace(unlabelled, labels=labels)
 
+    def predominant(self, audio: Audio, instrument: str) -> Example:
+        """Features of a recording in which `instrument` is in front; all others may play or not."""
+        heard = self.solo(audio, instrument)
+        assert heard.labels is not None
+        unsure = np.array([key != instrument for key in LABELS])
+        return replace(heard, labels=heard.labels | unsure[:, None], unsure=unsure)
+
 
 def sounding(levels: FloatArray) -> NDArray[np.bool_]:
     """When a player alone sounds, bool (frames,), by `log_cqt` of the recording."""
@@ -191,6 +202,17 @@ def real_label(path: Path) -> str | None:
     if path.parent.name not in INSTRUMENTS:
         raise ValueError(f"{path}: the folder's name is no instrument")
     return path.parent.name
+
+
+def in_front(path: Path) -> str | None:
+    """Instrument in front of others in a file of a folder of such; None for any other file."""
+    name = path.parent.name
+    if not name.endswith(PREDOMINANT):
+        return None
+    instrument = name.removesuffix(PREDOMINANT)
+    if instrument not in INSTRUMENTS:
+        raise ValueError(f"{path}: {instrument} is no instrument")
+    return instrument
 
 
 def line_up(path: Path) -> Collection[str] | None:
@@ -250,6 +272,8 @@ def write_real(real: Path, out: Path, listener: Listener) -> None:
             audio = audio_io.resample(audio_io.to_mono(audio_io.read(path)), SAMPLE_RATE_HZ)
             if (players := line_up(path)) is not None:
                 listener.ensemble(audio, players).save(target)
+            elif (instrument := in_front(path)) is not None:
+                listener.predominant(audio, instrument).save(target)
             else:
                 listener.solo(audio, real_label(path)).save(target)
     for name, audio in noises(seconds=10, count=40, seed=1):

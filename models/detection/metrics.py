@@ -39,6 +39,9 @@ POOL_FRAMES = 9
 STEP_HZ = 10
 """The coarser rate of the tables."""
 
+THRESHOLDS = np.arange(1, 100) / 100
+"""Candidates of section 4.3 of the paper."""
+
 
 def pooled(rows: BoolArray) -> BoolArray:
     """(rows, frames) -> (rows, frames // 9): whether any of nine frames is set."""

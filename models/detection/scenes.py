@@ -29,6 +29,7 @@ from models.detection.sounds import (
     enter_and_leave,
     equalise,
     fall_in_step,
+    interfering,
     loudness,
     mishear,
     reverberate,
@@ -46,8 +47,16 @@ from score_pipeline.units import N_PITCHES
 Kind = Literal["rendered", "remixed", "invented", "real"]
 
 
-KIND_WEIGHT = {"nobody": 0.3, "ensemble": 6.0, "several": 5.0, "unlabelled": 4.0}
+KIND_WEIGHT = {"nobody": 0.3, "ensemble": 6.0, "in front": 2.0, "several": 5.0, "unlabelled": 4.0}
 """Noise without players suffices in small doses; several at once teach what solos cannot, teachers what nobody says."""
+
+FAMILIES: tuple[tuple[str, ...], ...] = (
+    ("flute", "oboe", "clarinet", "bassoon", "horn"),
+    ("violin", "viola", "cello", "double_bass"),
+    ("trumpet", "horn", "trombone"),
+    ("clarinet", "saxophone", "bassoon", "violin"),
+)
+"""Who play together without a piano: who hears them only among strangers invents one where they move at once."""
 
 _FADE_CENTRE_DB, _FADE_SLOPE_DB = -5.0, 2.5
 """How a note fades from the posteriorgram beside louder ones: so that the mean is that of rendered mixtures."""
@@ -57,15 +66,17 @@ _FADE_CENTRE_DB, _FADE_SLOPE_DB = -5.0, 2.5
 class Mixing:
     """What scenes are made of: shares of the kinds and of numbers of players in invented scenes.
 
-    In a share `real_only` of the invented scenes all players are real, in the others each is with chance `real_player`.
+    In a share `real_only` of the invented scenes all players are real, in the others each is with chance `real_player`;
+    in a share `family_share` all are of one of the `FAMILIES`.
     """
 
     kinds: Mapping[Kind, float] = field(
         default_factory=lambda: {"rendered": 0.15, "remixed": 0.13, "invented": 0.34, "real": 0.38}
     )
-    players: tuple[float, ...] = (0.12, 0.28, 0.27, 0.2, 0.08, 0.05)
-    real_only: float = 0.3
-    real_player: float = 0.45
+    players: tuple[float, ...] = (0.1, 0.24, 0.28, 0.22, 0.11, 0.05)
+    real_only: float = 0.35
+    real_player: float = 0.5
+    family_share: float = 0.3
     variation: Variation = field(default_factory=Variation)
 
 
@@ -117,16 +128,24 @@ def clips(examples: Sequence[StoredExample]) -> list[Clip]:
     return [Clip(mixture, tuple(stems.get(name, ()))) for name, mixture in mixtures.items()]
 
 
-def together(sounds: Sequence[Sound], gains_db: Sequence[float]) -> Scene:
-    """The sum of sounds at gains, with its roll (17, 88, frames) of whose note sounds where."""
+def together(
+    sounds: Sequence[Sound],
+    gains_db: Sequence[float],
+    summed: Callable[[Sequence[FloatArray]], FloatArray] | None = None,
+) -> Scene:
+    """The sum of sounds at gains, with its roll (17, 88, frames) of whose note sounds where.
+
+    `summed` makes one power of the players'; powers add if it is not given.
+    """
     parts = [sound.power * np.float32(10 ** (gain_db / 10)) for sound, gain_db in zip(sounds, gains_db, strict=True)]
-    power = np.sum(parts, axis=0)
+    total = np.sum(parts, axis=0)
+    power = total if summed is None else summed(parts)
     pitch = np.zeros_like(power)
     roll = empty_roll(len(power))
     labels = np.zeros((len(LABELS), len(power)), dtype=np.bool_)
     for sound, part in zip(sounds, parts, strict=True):
         if len(sounds) > 1:
-            below_db = 10 * np.log10((part + 1e-13) / (power + 1e-13))
+            below_db = 10 * np.log10((part + 1e-13) / (total + 1e-13))
             fade = 1 / (1 + np.exp((_FADE_CENTRE_DB - below_db) / _FADE_SLOPE_DB))
             np.maximum(pitch, sound.pitch * fade, out=pitch)
         else:
@@ -253,6 +272,8 @@ class Stage:
         chance, weight = self._mixing.real_player, self._player_weight
         if self._real_player_weight.any() and rng.random() < self._mixing.real_only:
             chance, weight = 1.0, self._real_player_weight
+        if players > 1 and rng.random() < self._mixing.family_share:
+            weight = of_family(weight, FAMILIES[int(rng.integers(len(FAMILIES)))])
         sounds = []
         for row in rng.choice(len(LABELS), size=players, p=weight).tolist():
             pool = self._rendered_players[row]
@@ -293,7 +314,15 @@ class Stage:
             if len(sounds) > 1 and rng.random() < variation.entry_share:
                 enter_and_leave(sound, rng)
             gains_db.append(float(rng.uniform(*variation.balance_db)) - loudness(sound.power))
+        if len(sounds) > 1 and rng.random() < variation.interference_share:
+            return together(sounds, gains_db, lambda powers: interfering(powers, variation, rng))
         return together(sounds, gains_db)
+
+
+def of_family(weight: NDArray[np.float64], family: Sequence[str]) -> NDArray[np.float64]:
+    """Shares (17,) of those of a family alone; as they were if none of them can be drawn."""
+    kept = weight * [key in family for key in LABELS]
+    return np.asarray(kept / kept.sum()) if kept.any() else weight
 
 
 def root_shares(counts: Sequence[int]) -> NDArray[np.float64]:
@@ -310,6 +339,11 @@ def only_player(stored: StoredExample) -> int | None:
     return int(players[0]) if len(players) == 1 else None
 
 
+def only_front(stored: StoredExample) -> bool:
+    """Whether somebody is known to be in front, and of some others not even whether they play."""
+    return stored.labels is not None and stored.unsure is not None and bool(stored.labels[~stored.unsure].any())
+
+
 def rarity_weights(mixtures: Sequence[StoredExample]) -> NDArray[np.float64]:
     """How often each clip is drawn: by the root of how rare its players are, on average."""
     if not mixtures:
@@ -322,11 +356,14 @@ def rarity_weights(mixtures: Sequence[StoredExample]) -> NDArray[np.float64]:
 
 
 def real_kind(stored: StoredExample) -> str:
-    """Instrument of a solo, "several", "ensemble" where only the line-up is known, "unlabelled", "nobody" for noise."""
+    """Instrument of a solo, "several", "ensemble" where only the line-up is known, "unlabelled", "nobody" for noise.
+
+    "in front" where somebody is known to play and nobody knows who else.
+    """
     if stored.labels is None:
         return "unlabelled"
     if stored.unsure is not None:
-        return "ensemble"
+        return "in front" if only_front(stored) else "ensemble"
     row = only_player(stored)
     if row is not None:
         return LABELS[row]

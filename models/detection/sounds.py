@@ -19,7 +19,7 @@ from models.detection.examples import LEVEL_OF_BYTE, StoredExample
 from models.detection.tagger import HOP_FRAMES, WINDOW_FRAMES
 from models.detection.teacher import ANSWER_FRAMES
 from score_pipeline.types import FloatArray
-from score_pipeline.units import FRAME_RATE_HZ, N_PITCHES
+from score_pipeline.units import FRAME_RATE_HZ, LOWEST_HZ, N_PITCHES
 
 BoolArray = NDArray[np.bool_]
 
@@ -51,8 +51,10 @@ class Variation:
     room_decay_s: tuple[float, float] = (0.3, 2.5)
     room_db: tuple[float, float] = (-18.0, -3.0)
     entry_share: float = 0.25
-    in_step_share: float = 0.4
+    in_step_share: float = 0.5
     step_s: tuple[float, float] = (0.3, 1.0)
+    interference_share: float = 0.7
+    beat_hz: float = 4.0
     noise_share: float = 0.5
     noise_below_db: tuple[float, float] = (35.0, 90.0)
     level_share: float = 0.5
@@ -219,6 +221,30 @@ def note_spans(pitch: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     begins, ends = edges[:-1], edges[1:]
     notes = (strongest[begins] >= 0) & (ends - begins >= LEAST_NOTE_FRAMES)
     return begins[notes], ends[notes]
+
+
+def interfering(powers: Sequence[FloatArray], variation: Variation, rng: Rng) -> FloatArray:
+    """The power of players who share a room: where partials fall together they beat, (frames, 88).
+
+    Each player has a phase per bin that begins anywhere and turns by some `beat_hz`, less in the low bins, whose
+    filters are too narrow for fast beats. On average over time the powers add.
+    """
+    frames, bins = powers[0].shape
+    seconds = np.arange(frames, dtype=np.float32)[:, None] / np.float32(FRAME_RATE_HZ)
+    fastest = np.minimum(variation.beat_hz, bin_widths_hz(bins) / 2)
+    real, imaginary = np.zeros((2, frames, bins), dtype=np.float32)
+    for power in powers:
+        turn_hz = (rng.normal(0, 1, bins) * fastest).astype(np.float32)
+        phase = np.float32(2 * np.pi) * (turn_hz * seconds + rng.random(bins, dtype=np.float32))
+        amplitude = np.sqrt(power)
+        real += amplitude * np.cos(phase)
+        imaginary += amplitude * np.sin(phase)
+    return real**2 + imaginary**2
+
+
+def bin_widths_hz(bins: int) -> NDArray[np.float64]:
+    """Distance in hertz from each semitone to the next."""
+    return np.asarray(LOWEST_HZ * 2 ** (np.arange(bins) / 12) * (2 ** (1 / 12) - 1))
 
 
 def loudness(power: FloatArray) -> float:

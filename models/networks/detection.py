@@ -60,6 +60,10 @@ HEAD_WEIGHTS = (1.0, 0.5, 1.0)
 """Of the late layers that learned from labels, from the CQT teacher and from the tagger."""
 
 
+TRANSPOSITIONS = (0, 1, -1)
+"""Semitones by which the sound is moved for each hearing."""
+
+
 class Answers(NamedTuple):
     """Logits `labels` (n, instruments, t / 3), `taught` and `tagged` likewise.
 
@@ -167,24 +171,39 @@ class Detector(nn.Module):
         return Answers(labels, taught, tagged, F.log_softmax(whose + self.late_whose(y)[:, :, None].float(), dim=1))
 
 
+def transposed(rows: Tensor, semitones: int) -> Tensor:
+    """(n, 88, t) moved up or down by some semitones; silence comes in at the edge."""
+    return F.pad(rows, (0, 0, max(semitones, 0), max(-semitones, 0)))[:, max(-semitones, 0) :][:, :N_PITCHES]
+
+
 class Answer(nn.Module):
     """What ships: (cqt, hsf) -> probability (n, instruments, t // 3) that an instrument sounds.
 
-    All late layers that know an instrument are heard (mean of logits); whose notes sound is for training alone.
+    Every network hears the sound as it is and transposed by `TRANSPOSITIONS`, which errs elsewhere, and all late layers
+    that know an instrument are heard (mean of logits); whose notes sound is for training alone. Networks with different
+    late layers are a ValueError.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, *detectors: Detector) -> None:
         super().__init__()
-        self.detector = detector
-        config = detector.config
-        heads = (config.instruments, config.taught, config.tagged)
-        columns = [(weight, key) for weight, head in zip(HEAD_WEIGHTS, heads, strict=True) for key in head]
-        share = torch.zeros(len(config.instruments), len(columns))
+        heads = {(d.config.instruments, d.config.taught, d.config.tagged) for d in detectors}
+        if len(heads) != 1:
+            raise ValueError("networks that answer together must have the same late layers")
+        (heads_of_all,) = heads
+        instruments = heads_of_all[0]
+        self.detectors = nn.ModuleList(detectors)
+        columns = [(weight, key) for weight, head in zip(HEAD_WEIGHTS, heads_of_all, strict=True) for key in head]
+        share = torch.zeros(len(instruments), len(columns))
         for column, (weight, key) in enumerate(columns):
-            share[config.instruments.index(key), column] = weight
-        self.register_buffer("share", share / share.sum(dim=1, keepdim=True))
+            share[instruments.index(key), column] = weight
+        voices = len(detectors) * len(TRANSPOSITIONS)
+        self.register_buffer("share", share / share.sum(dim=1, keepdim=True) / voices)
 
     def forward(self, cqt: Tensor, hsf: Tensor) -> Tensor:
         """Probability per instrument and output frame."""
-        labels, taught, tagged, _ = self.detector(cqt, hsf)
-        return torch.sigmoid(torch.matmul(self.get_buffer("share"), torch.cat((labels, taught, tagged), dim=1)))
+        logits = [
+            torch.cat(detector(transposed(cqt, semitones), transposed(hsf, semitones))[:-1], dim=1)
+            for detector in self.detectors
+            for semitones in TRANSPOSITIONS
+        ]
+        return torch.sigmoid(torch.matmul(self.get_buffer("share"), torch.stack(logits).sum(dim=0)))

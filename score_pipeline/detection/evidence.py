@@ -21,7 +21,7 @@ BoolArray = NDArray[np.bool_]
 EVIDENCE_PERCENTILE = 75.0
 """Whoever plays a quarter of the time is heard out; measured on real recordings."""
 
-COVERAGE = 0.9
+COVERAGE = 0.7
 """Of the audible steps in which enough players should be found; the rest is reverberation, noise and false notes."""
 
 LEAST_SHARE = 0.5

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from models.detection.examples import LABELS, Example, StoredExample, line_up, noises, real_label
+from models.detection.examples import LABELS, Example, StoredExample, in_front, line_up, noises, real_label
 from models.detection.metrics import pooled
 from models.detection.recordings import Sounding, mixed, read_notes, roll
 from models.evaluate_detection import write_section
@@ -87,3 +87,10 @@ def test_line_ups_are_read_from_folders() -> None:
     assert line_up(Path("real/violin/a.ogg")) is None
     with pytest.raises(ValueError, match="kazoo is no instrument"):
         line_up(Path("real/lineup/violin+kazoo/a.ogg"))
+
+
+def test_who_is_in_front_is_read_from_folders() -> None:
+    assert in_front(Path("unlabelled/horn predominant/a.ogg")) == "horn"
+    assert in_front(Path("real/horn/a.ogg")) is None
+    with pytest.raises(ValueError, match="kazoo is no instrument"):
+        in_front(Path("unlabelled/kazoo predominant/a.ogg"))

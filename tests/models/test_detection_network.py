@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from models.export_detection import PARITY, export
-from models.networks.detection import Answer, Detector, DetectorConfig, Timbre
+from models.networks.detection import TRANSPOSITIONS, Answer, Detector, DetectorConfig, Timbre, transposed
 
 SMALL = DetectorConfig(
     ("piano", "violin", "flute"), ("violin",), ("violin", "flute"), channels=8, recurrent=4, timbre=4
@@ -40,14 +41,24 @@ def test_without_the_pitch_feature_it_is_not_heard() -> None:
     assert torch.equal(network(cqt, hsf)[0], network(cqt, hsf + 1)[0])
 
 
-def test_the_answer_is_the_mean_of_all_heads_there_are() -> None:
+def test_the_answer_is_the_mean_of_all_heads_there_are_and_of_all_hearings() -> None:
     network = Detector(SMALL).eval()
     cqt, hsf = features(90)
-    labels, taught, tagged, _ = network(cqt, hsf)
     answer = Answer(network).eval()(cqt, hsf)
-    assert torch.allclose(answer[:, 0], torch.sigmoid(labels[:, 0]))
-    assert torch.allclose(answer[:, 1], torch.sigmoid((2 * labels[:, 1] + taught[:, 0] + 2 * tagged[:, 0]) / 5))
-    assert torch.allclose(answer[:, 2], torch.sigmoid((labels[:, 2] + tagged[:, 1]) / 2))
+    heard = [network(transposed(cqt, semitones), transposed(hsf, semitones)) for semitones in TRANSPOSITIONS]
+    labels, taught, tagged, _ = (sum(parts) / len(heard) for parts in zip(*heard, strict=True))
+    assert torch.allclose(answer[:, 0], torch.sigmoid(labels[:, 0]), atol=1e-6)
+    expected = torch.sigmoid((2 * labels[:, 1] + taught[:, 0] + 2 * tagged[:, 0]) / 5)
+    assert torch.allclose(answer[:, 1], expected, atol=1e-6)
+    assert torch.allclose(answer[:, 2], torch.sigmoid((labels[:, 2] + tagged[:, 1]) / 2), atol=1e-6)
+
+
+def test_what_is_transposed_comes_from_its_neighbours_and_silence() -> None:
+    rows, _ = features(9)
+    up, down = transposed(rows, 2), transposed(rows, -1)
+    assert up.shape == down.shape == rows.shape
+    assert torch.equal(up[:, 2:], rows[:, :-2]) and not up[:, :2].any()
+    assert torch.equal(down[:, :-1], rows[:, 1:]) and not down[:, -1:].any()
 
 
 def test_context_reaches_the_other_end_only_through_the_gru() -> None:
@@ -68,7 +79,7 @@ def test_onnx_equals_torch_at_any_length(tmp_path: Path, config: DetectorConfig)
     torch.manual_seed(0)
     network = Detector(config)
     network.set_input_statistics(torch.rand(176), torch.rand(176) + 0.5)
-    assert export(network, tmp_path / "model.onnx") <= PARITY
+    assert export([network], tmp_path / "model.onnx") <= PARITY
 
 
 def test_the_timbre_layer_hears_a_transposed_note_alike() -> None:
@@ -80,3 +91,15 @@ def test_the_timbre_layer_hears_a_transposed_note_alike() -> None:
     high[0, [28, 40, 47, 52]] = 1.0
     seen = [F.relu(front.attack(front.stacked(x))) for x in (low, high)]
     assert torch.allclose(seen[0][:, :, 20:60], seen[1][:, :, 24:64], atol=1e-6)
+
+
+def test_networks_answer_together_with_the_mean_of_their_logits() -> None:
+    torch.manual_seed(1)
+    one, other = Detector(SMALL).eval(), Detector(SMALL).eval()
+    cqt, hsf = features(18)
+    with torch.no_grad():
+        apart = [torch.logit(Answer(network)(cqt, hsf)) for network in (one, other)]
+        together = torch.logit(Answer(one, other)(cqt, hsf))
+    torch.testing.assert_close(together, (apart[0] + apart[1]) / 2, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="same late layers"):
+        Answer(one, Detector(replace(SMALL, taught=())))

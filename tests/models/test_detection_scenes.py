@@ -13,7 +13,18 @@ pytest.importorskip("torch")
 import torch
 
 from models.detection.examples import LABELS, Example, StoredExample
-from models.detection.scenes import Clip, Mixing, Stage, clips, drawn, only_player, real_kind, together
+from models.detection.scenes import (
+    FAMILIES,
+    Clip,
+    Mixing,
+    Stage,
+    clips,
+    drawn,
+    of_family,
+    only_player,
+    real_kind,
+    together,
+)
 from models.detection.sounds import (
     Sound,
     Variation,
@@ -22,6 +33,7 @@ from models.detection.sounds import (
     draw_steps,
     enter_and_leave,
     fall_in_step,
+    interfering,
     mishear,
     note_spans,
     reverberate,
@@ -233,3 +245,20 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -
     assert parts["step"] == whole["step"] == 4
     for name, value in whole["network"].items():
         torch.testing.assert_close(parts["network"][name], value)
+
+
+def test_powers_that_interfere_add_up_in_the_mean_and_beat_in_the_moment() -> None:
+    one, other = np.full((2, 4000, 88), 1e-3, np.float32)
+    beating = interfering([one, other], Variation(), np.random.default_rng(1))
+    assert beating.mean() == pytest.approx(2e-3, rel=0.05)
+    assert 0 <= beating.min() < 1e-4 and 3.9e-3 < beating.max() <= 4.01e-3
+    np.testing.assert_allclose(interfering([one], Variation(), np.random.default_rng(1)), one, rtol=1e-4)
+
+
+def test_a_family_plays_alone_if_any_of_it_can_be_drawn() -> None:
+    even = np.full(len(LABELS), 1 / len(LABELS))
+    winds = of_family(even, FAMILIES[0])
+    assert {key for key, share in zip(LABELS, winds, strict=True) if share} == set(FAMILIES[0])
+    assert winds.sum() == pytest.approx(1)
+    pianos = np.isin(LABELS, ["piano"]).astype(float)
+    np.testing.assert_array_equal(of_family(pianos, FAMILIES[0]), pianos)

@@ -14,6 +14,7 @@ import torch
 from models.detection import tagger
 from models.detection.encounters import Cast, encounter, entering
 from models.detection.examples import LABELS, Example, StoredExample
+from models.detection.scenes import real_kind
 from models.detection.tagger import HOP_FRAMES, WINDOW_FRAMES, Tagger, log_mel
 from models.train_detection import tag_midpoints, tagged_loss, with_absences
 from score_pipeline.types import Audio
@@ -110,3 +111,23 @@ def test_who_is_never_tagged_is_absent_and_of_the_others_nothing_is_known(tmp_pa
     unsure = [key for key, row in zip(LABELS, heard.unsure, strict=True) if row]
     assert sorted(unsure) == ["bassoon", "cello", "oboe", "viola"]  # the tagger knows no bassoon, oboe or viola
     np.testing.assert_array_equal(heard.labels.all(axis=1), heard.unsure)
+
+
+def test_beside_who_is_in_front_only_who_is_never_tagged_is_known_to_be_absent(tmp_path: Path) -> None:
+    unsure = np.array([key != "horn" for key in LABELS])
+    silent = np.full((WINDOW_FRAMES, 88), -90.0, np.float32)
+    logits = np.full((14, 1), -9.0, np.float32)
+    logits[tagger.INSTRUMENTS.index("cello")] = -4.5
+    labels = np.ones((len(LABELS), WINDOW_FRAMES), np.bool_)
+    Example(silent, np.zeros_like(silent), labels, None, unsure, logits).save(tmp_path / "one.npz")
+    heard = with_absences(StoredExample.load(tmp_path / "one.npz"), np.full((14, 1), -4.0, np.float32))
+    assert heard.labels is not None and heard.unsure is not None
+    assert real_kind(heard) == "in front"
+    assert sorted(key for key, row in zip(LABELS, heard.unsure, strict=True) if row) == [
+        "bassoon",
+        "cello",
+        "oboe",
+        "viola",
+    ]
+    plays = heard.labels.any(axis=1) & ~heard.unsure
+    assert [key for key, row in zip(LABELS, plays, strict=True) if row] == ["horn"]  # tagged or not
