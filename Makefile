@@ -12,7 +12,7 @@ RUNS ?= runs
 MINUTES ?= 80
 REAL ?= $(DATA)/real
 
-.PHONY: install preview demo test test-slow test-daw test-train train results lint format bench bench-bridge clean
+.PHONY: install preview demo test test-slow test-daw test-train train train-rhythm results lint format bench bench-bridge clean
 
 install: $(VENV)/core.stamp
 
@@ -92,10 +92,15 @@ train: $(TRAIN)/train.stamp
 		--out models/weights/detector
 	$(TPY) -m models.export_separation --run $(RUNS)/separation/run --out models/weights/separator
 
+# The tables that find beats and bars. MORE names further scores, see models.rhythm_scores and models.mutopia_scores.
+train-rhythm: $(TRAIN)/train.stamp
+	for step in rhythm listener; do $(TPY) -m models.fit_$$step --scores $(DATA)/scores --more $(MORE) || exit; done
+	$(TPY) -m models.fit_critic --scores $(DATA)/scores --more $(MORE) --checkpoint $(RUNS)/rhythm/critic.pt
+
 # every table of models/RESULTS.md
 results: $(TRAIN)/train.stamp
-	$(TPY) -m models.evaluate_detection --data $(DATA) --renders $(RUNS)/renders/dev --results models/RESULTS.md \
-		--confusion models/confusion.png
+	$(TPY) -m models.evaluate_detection --data $(DATA) --renders $(RUNS)/renders/dev --dev $(RUNS)/detection/dev \
+		--results models/RESULTS.md --confusion models/confusion.png
 	$(TPY) -m models.paper_table --train $(RUNS)/detection/train $(RUNS)/renders/train \
 		--dev $(RUNS)/detection/dev $(RUNS)/renders/dev --data $(DATA) --out $(RUNS)/paper --results models/RESULTS.md
 	$(TPY) -m models.evaluate_separation --data $(DATA)/dev --renders $(RUNS)/renders

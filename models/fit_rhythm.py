@@ -2,7 +2,7 @@
 
 How attacks follow each other through bars of each meter; every piece has the same weight, those of `--more` less, since
 they are more and of fewer kinds. In the folder only the file `notes_train.jsonl.gz` is read. Takes a minute; run it
-before `models.fit_listener` and `models.fit_readings`.
+before `models.fit_listener` and `models.fit_critic`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Endless simulated performances for fitting the rhythm room: whole scores as arrays, a new player for every take.
 
-A player has a tempo that wanders, phrases that end slower, late beats, pauses, chords that are broken, notes held too
-short or too long, and is heard through a transcriber that loses and invents notes; some parts may be missing, and the
-key may be any. Loudness tells little: most players have none. The written level is never changed, since it is what the
-networks are to find. Fractions of quarters are floats here; `models.rhythm_renders` plays the scores that are measured.
+A player has a tempo that wanders, phrases that end slower, late beats, pauses, chords that are broken, trills, notes
+held too short or too long, and is heard through a transcriber that loses and invents notes; some parts may be missing,
+and the key may be any. Loudness tells little: most players have none. The written level is never changed, since it is
+what the networks are to find. Fractions of quarters are floats here; `models.rhythm_renders` plays the scores that are
+measured.
 """
 
 from __future__ import annotations
@@ -145,6 +146,12 @@ def play(sheet: Sheet, rng: np.random.Generator, most: int) -> Take | None:
         loud = np.concatenate([loud[keep], np.full(len(ghosts), 45.0)])
         part = np.concatenate([part[keep], part[ghosts]])
         real = np.concatenate([real[keep], np.full(len(ghosts), -1)])
+    if rng.random() < 0.4:
+        source, late, step = _ornaments(offset - onset, 0.06 * rng.random(), rng)
+        onset = np.concatenate([onset, onset[source] + late])
+        offset = np.concatenate([offset, onset[len(offset) :] + 0.07])
+        pitch, loud = np.concatenate([pitch, pitch[source] + step]), np.concatenate([loud, loud[source]])
+        part, real = np.concatenate([part, part[source]]), np.concatenate([real, np.full(len(source), -1)])
     onset = onset - min(onset.min(), 0.0)
     offset = np.maximum(offset, onset + 0.03)
     table = np.stack([onset, offset, pitch.clip(0, 127), loud.clip(1, 127), part], axis=1)
@@ -188,11 +195,12 @@ def _window(sheet: Sheet, rng: np.random.Generator, most: int) -> Ints | None:
 def _clock(sheet: Sheet, onset_q: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """(quarters, seconds) of a player."""
     moments = np.unique(onset_q)
-    bpm = sheet.bpm
+    bpm, spread = sheet.bpm, 0.2
     if not bpm:
+        spread = 0.45  # nobody says how fast: what follows is a guess
         even = 60 * 3.5 * float(np.exp(rng.normal(0, 0.3))) * float(np.diff(moments).mean())
         bpm = float(np.clip(np.sqrt(even * 100), 40, 208))
-    bpm = float(np.clip(bpm * np.exp(rng.normal(0, 0.25)), 25, 330))
+    bpm = float(np.clip(bpm * np.exp(rng.normal(0, spread)), 25, 330))
     clock_q = np.arange(moments[0] - 1, moments[-1] + 12, STEP_Q)
     n = len(clock_q)
     free = rng.random()
@@ -233,6 +241,22 @@ def _break_chords(onset: Floats, onset_q: Floats, pitch: Floats, rng: np.random.
     np.minimum.at(low, chord, pitch)
     np.maximum.at(high, chord, pitch)
     onset += np.where(broken[chord], width * (pitch - low[chord]) / np.maximum(high - low, 12)[chord], 0.0)
+
+
+def _ornaments(length_s: Floats, share: float, rng: np.random.Generator) -> tuple[Ints, Floats, Ints]:
+    """Trills and mordents on a share of the notes long enough: whose they are, seconds after it, semitones above it."""
+    source: list[int] = []
+    late: list[float] = []
+    step: list[int] = []
+    chosen = np.flatnonzero((length_s > 0.2) & (rng.random(len(length_s)) < share))
+    for note in chosen.tolist():
+        every = rng.uniform(0.055, 0.11)
+        count = 2 if rng.random() < 0.5 else min(int(length_s[note] / every) - 1, 40)
+        upper = int(rng.integers(1, 3)) * (-1 if count == 2 and rng.random() < 0.3 else 1)
+        source += [note] * count
+        late += [every * (k + 1) for k in range(count)]
+        step += [upper * (1 - k % 2) for k in range(count)]
+    return np.array(source, dtype=np.int64), np.array(late), np.array(step, dtype=np.int64)
 
 
 def _loudness(sheet: Sheet, chosen: Ints, rng: np.random.Generator) -> Floats:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from score_pipeline.rhythm.attacks import Attacks, gather
+from score_pipeline.rhythm.critic import load_critic
 from score_pipeline.rhythm.listener import Heard, load_listener
 from score_pipeline.rhythm.metrical import Player, Reading, search
 from score_pipeline.rhythm.priors import METERS, TICKS, bar_ticks, load_priors
-from score_pipeline.rhythm.ranking import candidates, choose, load_judge
+from score_pipeline.rhythm.ranking import candidates, choose
 from score_pipeline.settings import RhythmSettings
 from score_pipeline.types import Audio, BeatGrid, Meter, Track
 
@@ -60,10 +61,10 @@ def track_beats(tracks: Sequence[Track], audio: Audio | None, settings: RhythmSe
     first = slice(0, _TRIAL)
     named = None if downbeats is None else downbeats[first]
     searched = search(attacks.time_s[first], heard.at(first), priors, meters, player, named)
-    judge = load_judge()
-    readings, timing = candidates(searched, same_beat=beat_s is not None, same_bars=named is not None)
-    choice = choose(readings, timing, attacks.at(first), heard.at(first), priors, judge)
-    best, confidence = choice.reading, choice.confidence(judge)
+    critic = load_critic()
+    readings, timing = candidates(searched, meters, same_beat=beat_s is not None, same_bars=named is not None)
+    choice = choose(readings, timing, attacks.at(first), heard.at(first), priors, critic)
+    best, confidence = choice.reading, choice.confidence(critic)
     if len(attacks) > _TRIAL:
         player = replace(player, start_s=best.start_s, start_tick=int(best.tick[0]), beam=_LONG_BEAM)
         best = search(attacks.time_s, heard, priors, (best.meter,), player, downbeats)[0]

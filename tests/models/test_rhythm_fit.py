@@ -1,17 +1,20 @@
-"""The listener that is trained is the listener that runs, and it learns what there is to be learnt."""
+"""The networks that are trained are the ones that run, and they learn what there is to be learnt."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from models import fit_listener  # noqa: E402
+from models import fit_critic, fit_listener  # noqa: E402
 from models.fit_listener import Network, batch_of, example_of, tables_of  # noqa: E402
 from models.rhythm_takes import play, sheet_of  # noqa: E402
+from score_pipeline.rhythm.critic import critic_from  # noqa: E402
 from score_pipeline.rhythm.listener import PERIODS_S, listener_from, log_softmax  # noqa: E402
-from score_pipeline.rhythm.priors import METERS  # noqa: E402
+from score_pipeline.rhythm.priors import METERS, load_priors  # noqa: E402
 from score_pipeline.types import Meter  # noqa: E402
 from tests.models.test_rhythm_takes import waltz_with_a_pickup  # noqa: E402
 
@@ -55,3 +58,34 @@ def test_a_waltz_can_be_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     _, figures = fit_listener.fit(examples[1:], examples[:1])
     assert figures["meter_right"] == 1.0
     assert figures["level_nats"] < 1.2  # what is known of levels without listening
+
+
+def test_numpy_prefers_what_torch_prefers() -> None:
+    torch.manual_seed(0)
+    sheet = sheet_of(waltz_with_a_pickup())
+    assert sheet is not None
+    case = fit_critic.case_of(sheet, np.random.default_rng(1))
+    assert case is not None
+    mean, scale = np.zeros(case.attacks.features.shape[1]), np.ones(case.attacks.features.shape[1])
+    network = fit_critic.Network(len(mean) + 12).eval()
+    critic = critic_from(fit_critic.tables_of(network, mean, scale) | {"sure": np.zeros(5)})
+    with torch.no_grad():
+        expected = network(fit_critic.batch_of([case], mean, scale))[0].numpy()
+    found = critic.logits(case.attacks, case.readings, load_priors())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_true_reading_of_a_waltz_can_be_learnt_and_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fit_critic, "BATCH", 2)
+    monkeypatch.setattr(fit_critic, "CHECKED", 6)
+    monkeypatch.setattr(fit_critic, "CHECK_EVERY", 20)
+    monkeypatch.setattr(fit_critic, "SEARCHED", 0.0)
+    sheet = sheet_of(waltz_with_a_pickup())
+    assert sheet is not None
+    tables, figures = fit_critic.fit([[sheet]], [sheet], 40, tmp_path / "critic.pt")
+    assert figures["worth"] > 0.8
+    again, same = fit_critic.fit([[sheet]], [sheet], 40, tmp_path / "critic.pt")
+    assert same == figures
+    np.testing.assert_array_equal(again["conv"], tables["conv"])

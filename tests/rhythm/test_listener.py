@@ -59,7 +59,7 @@ def test_every_period_is_in_its_own_bin() -> None:
     assert period_bin(np.array([1e-3, 100.0])).tolist() == [0, len(PERIODS_S) - 1]
 
 
-@pytest.mark.parametrize("name", ["priors", "listener", "readings"])
+@pytest.mark.parametrize("name", ["priors", "listener", "critic"])
 def test_tables_are_what_their_cards_say(name: str) -> None:
     folder = files("score_pipeline.rhythm")
     card = json.loads(folder.joinpath(f"{name}.json").read_text(encoding="utf-8"))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from score_pipeline.rhythm.attacks import gather
+from score_pipeline.rhythm.critic import load_critic
 from score_pipeline.rhythm.listener import load_listener
 from score_pipeline.rhythm.metrical import Reading
 from score_pipeline.rhythm.priors import METERS, TICKS, load_priors
-from score_pipeline.rhythm.ranking import Describer, agreement, candidates, choose, load_judge, relatives
+from score_pipeline.rhythm.ranking import agreement, candidates, choose, relatives
 from score_pipeline.types import Meter, Note, Track
 
 EIGHTHS = np.arange(48) * (TICKS // 2)
@@ -52,22 +53,20 @@ def test_a_reading_agrees_with_itself_and_in_part_with_its_relatives() -> None:
     assert shared[0, 4] == pytest.approx(0.5)  # meter and values
 
 
-def test_a_description_does_not_ask_which_bar_comes_first() -> None:
-    track = Track("piano", 1, tuple(Note(t, t + 0.2, 60 + k % 5, 80, "piano") for k, t in enumerate(TIMES.tolist())))
-    attacks, priors = gather([track]), load_priors()
-    describer = Describer(attacks, load_listener().hear(attacks), priors)
-    bar = 4 * TICKS
-    rows = [describer.row(Meter(4, 4), tick) for tick in (EIGHTHS, EIGHTHS + 6 * bar)]
-    np.testing.assert_allclose(rows[0], rows[1])
-    assert len(rows[0]) == load_judge().mean.shape[1]
-    assert np.isfinite(load_judge().logits(np.array(rows))).all()
-
-
 def test_a_choice_says_how_sure_it_is() -> None:
     track = Track("piano", 1, tuple(Note(t, t + 0.2, 60 + k % 5, 80, "piano") for k, t in enumerate(TIMES.tolist())))
-    attacks, priors, judge = gather([track]), load_priors(), load_judge()
-    choice = choose(*candidates([reading(Meter(4, 4), EIGHTHS)]), attacks, load_listener().hear(attacks), priors, judge)
+    attacks, priors, critic = gather([track]), load_priors(), load_critic()
+    heard = load_listener().hear(attacks)
+    readings, timing = candidates([reading(Meter(4, 4), EIGHTHS)], METERS)
+    choice = choose(readings, timing, attacks, heard, priors, critic)
     np.testing.assert_allclose(np.diff(choice.reading.tick) / np.diff(choice.reading.tick)[0], 1.0)
-    assert 0 < choice.confidence(judge) < 1
-    told = [replace(choice, grounds=choice.grounds + shift * judge.sure[1:]).confidence(judge) for shift in (-1, 1)]
-    assert told[0] < choice.confidence(judge) < told[1]
+    assert 0 < choice.confidence(critic) < 1
+    told = [replace(choice, grounds=choice.grounds + shift * critic.sure[1:]).confidence(critic) for shift in (-1, 1)]
+    assert told[0] < choice.confidence(critic) < told[1]
+
+
+def test_relatives_are_looked_for_in_all_meters_that_are_asked_for() -> None:
+    found = [reading(Meter(4, 4), EIGHTHS)]
+    assert {one.meter for one in candidates(found, METERS)[0]} == set(METERS)
+    assert {one.meter for one in candidates(found, (Meter(3, 4),))[0]} == {Meter(4, 4), Meter(3, 4)}
+    assert {one.meter for one in candidates(found, METERS, same_bars=True)[0]} == {Meter(4, 4)}
