@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from score_pipeline.rhythm.attacks import Attacks
-from score_pipeline.rhythm.listener import in_key
+from score_pipeline.rhythm.listener import in_key, kin
 from score_pipeline.rhythm.metrical import Reading
 from score_pipeline.rhythm.priors import LEVELS, METERS, TICKS, Priors, bar_ticks, levels
 from score_pipeline.rhythm.tables import read_tables
@@ -43,14 +43,6 @@ def local_quarters(tick: Ints, time_s: Floats) -> Floats:
     low, high = np.maximum(index - _SPAN, 0), np.minimum(index + _SPAN, len(tick) - 1)
     quarters = np.maximum(tick[high] - tick[low], 1) / TICKS
     return np.asarray(np.maximum((time_s[high] - time_s[low]) / quarters, 1e-3))
-
-
-def kin(meter: Meter) -> int:
-    """Index of a meter among METERS, or of the one with the same kind of beat and the nearest length of bar."""
-    if meter in METERS:
-        return METERS.index(meter)
-    alike = [index for index, known in enumerate(METERS) if known.is_compound == meter.is_compound]
-    return min(alike, key=lambda index: abs(float(METERS[index].bar_q - meter.bar_q)))
 
 
 def place_rows(attacks: Attacks, meter: Meter, tick: Ints, priors: Priors) -> tuple[Rows, Ints]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from score_pipeline.rhythm.attacks import Attacks, gather
-from score_pipeline.rhythm.critic import N_PLACE, kin, load_critic, local_quarters, place_rows
+from score_pipeline.rhythm.critic import N_PLACE, load_critic, local_quarters, place_rows
 from score_pipeline.rhythm.metrical import Reading
 from score_pipeline.rhythm.priors import METERS, TICKS, load_priors
 from score_pipeline.types import Meter, Note, Track
@@ -87,9 +87,3 @@ def test_the_tempo_of_a_reading_is_that_of_its_quarters() -> None:
     tick = np.round(attacks.time_s / 0.5).astype(np.int64) * TICKS
     np.testing.assert_allclose(local_quarters(tick, attacks.time_s), 0.5, rtol=0.02)
     np.testing.assert_allclose(local_quarters(2 * tick, attacks.time_s), 0.25, rtol=0.02)
-
-
-def test_a_meter_without_a_table_has_a_relative() -> None:
-    assert METERS[kin(Meter(5, 4))] in (Meter(4, 4), Meter(6, 4), Meter(3, 2))
-    assert METERS[kin(Meter(15, 8))].is_compound
-    assert METERS[kin(Meter(3, 4))] == Meter(3, 4)
