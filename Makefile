@@ -85,11 +85,15 @@ train: $(TRAIN)/train.stamp
 	$(TPY) -m models.train_detection --train $(RUNS)/detection/train $(RUNS)/detection/chorales \
 		--real $(RUNS)/detection/real $(RUNS)/detection/encounters \
 		--dev $(RUNS)/detection/dev --run $(RUNS)/detection/run --steps 11000
+	$(TPY) -m models.train_attribution --train $(RUNS)/detection/train $(RUNS)/detection/chorales \
+		--real $(RUNS)/detection/real --run $(RUNS)/attribution
 	$(TPY) -m models.train_separation --renders $(RUNS)/renders --real $(DATA)/real --out $(RUNS)/separation/run \
 		--minutes $(MINUTES)
 	$(TPY) -m models.export_detection --run $(RUNS)/detection/run --real $(RUNS)/detection/real \
 		--dev $(RUNS)/detection/dev --renders $(RUNS)/renders/train $(RUNS)/renders/chorales --data $(DATA) \
 		--out models/weights/detector
+	$(TPY) -m models.export_attribution --run $(RUNS)/attribution --real $(RUNS)/detection/real \
+		--renders $(RUNS)/renders/train $(RUNS)/renders/chorales --data $(DATA)
 	$(TPY) -m models.export_separation --run $(RUNS)/separation/run --out models/weights/separator
 
 # The tables that find beats and bars. MORE names further scores, see models.rhythm_scores and models.mutopia_scores.

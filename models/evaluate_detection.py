@@ -36,6 +36,7 @@ from models.detection.recordings import Recording, recordings
 from models.detection.teacher import Teacher
 from models.detection.thresholds import Choice, for_renders, judged_example, judged_recording
 from score_pipeline import weights
+from score_pipeline.detection.attribution import Attribution, pitched, without_idle
 from score_pipeline.detection.detector import Detector, DetectorCard, decide, notes_at_once
 from score_pipeline.features.cqt import audible, log_cqt
 from score_pipeline.features.posteriorgram import PitchModel
@@ -103,23 +104,30 @@ class Heard:
     """What a detector's network says of a recording, before anything is decided."""
 
     recording: Recording
+    features: Features
     probability: FloatArray
-    audible: NDArray[np.bool_]
-    notes: NDArray[np.int64]
 
-    def answer(self, card: DetectorCard) -> Answer:
-        """The product's answer with the thresholds of a card."""
-        activity = decide(self.probability, self.audible, self.notes, card, DetectionSettings())
+    @property
+    def audible(self) -> NDArray[np.bool_]:
+        """Frames in which anything is to be heard."""
+        return audible(self.features.levels)
+
+    def answer(self, card: DetectorCard, attribution: Attribution) -> Answer:
+        """The product's answer with the thresholds of a card, those who get no notes left out."""
+        levels, note = self.features.levels, self.features.note
+        activity = decide(self.probability, self.audible, notes_at_once(note), card, DetectionSettings())
+        activity = without_idle(activity, attribution.attribute(levels, note, pitched(activity)), note)
         return Answer.of_activity(self.recording, activity)
 
 
 def heard(detector: Detector, recording: Recording, features: Features) -> Heard:
     """Runs the network."""
-    answer = detector.probability(features.levels, features.note)
-    return Heard(recording, answer, audible(features.levels), notes_at_once(features.note))
+    return Heard(recording, features, detector.probability(features.levels, features.note))
 
 
-def left_out(detector: Detector, everything: Sequence[Heard], dev: Path, held: Sequence[Path]) -> list[Answer]:
+def left_out(
+    detector: Detector, attribution: Attribution, everything: Sequence[Heard], dev: Path, held: Sequence[Path]
+) -> list[Answer]:
     """Answers with thresholds chosen without the group of each recording.
 
     `dev`: examples of held-out renders, `held`: folders of encounters, as for the export. Renders are measured on the
@@ -139,7 +147,7 @@ def left_out(detector: Detector, everything: Sequence[Heard], dev: Path, held: S
     for group in {one.recording.group for one in everything}:
         chosen = choice.thresholds(without=group)
         cards[group] = replace(detector.card, thresholds=tuple(chosen[key] for key in detector.instruments))
-    return [one.answer(cards[one.recording.group]) for one in everything]
+    return [one.answer(cards[one.recording.group], attribution) for one in everything]
 
 
 def opened(folder: Path) -> Detector:
@@ -317,10 +325,11 @@ def main() -> None:
                 said[name].append(heard(detector, recording, features))
             if network:
                 published.append(taught(network, recording, features))
-    systems = {name: [one.answer(detectors[name].card) for one in each] for name, each in said.items()}
+    attribution = Attribution.load()
+    systems = {name: [one.answer(detectors[name].card, attribution) for one in each] for name, each in said.items()}
     name, answers = next(iter(systems.items()))
     if arguments.dev:
-        systems[LEFT_OUT] = left_out(detectors[name], said[name], arguments.dev, arguments.held)
+        systems[LEFT_OUT] = left_out(detectors[name], attribution, said[name], arguments.dev, arguments.held)
     if network:
         systems["hung2018"] = published
     text = report(systems)

@@ -10,7 +10,7 @@ of that Markdown file: onset F1 per instrument, pitch after rounding, offsets ig
 Ways of hearing
 ---------------
 - blind: the mixture decoded; a note counts whoever plays it.
-- register: the mixture decoded and given out with nothing but the line-up known, no stems, no activity: the floor.
+- register: the mixture decoded and given out by register and line alone, no stems, no activity, no timbre: the floor.
 - product: detector, separator, transcription, nothing known.
 - line-up: the same, the players named by the user.
 - true stems: the stems as they were recorded, line-up known: what a perfect separator would give.
@@ -27,25 +27,24 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from models.data.clips import StoredClip
 from score_pipeline import audio
-from score_pipeline.detection.detector import Detector
 from score_pipeline.evaluate import Counts, evaluate
+from score_pipeline.features.cqt import log_cqt
 from score_pipeline.features.posteriorgram import PitchModel
 from score_pipeline.instruments import INSTRUMENTS
-from score_pipeline.separation.guided import GuidedHTDemucs
-from score_pipeline.separation.separator import Separator
+from score_pipeline.pipeline import Models, load_models, who_plays
 from score_pipeline.settings import DetectionSettings, TranscriptionSettings
 from score_pipeline.transcription.assignment import NOBODY, assign
 from score_pipeline.transcription.decoder import decode
 from score_pipeline.transcription.evidence import Witness, gather, pool
 from score_pipeline.transcription.transcribe import transcribe
-from score_pipeline.types import Activity, Audio, FloatArray, Note, Pitchgram, Stems
+from score_pipeline.types import Activity, Audio, FloatArray, Note, Ownership, Pitchgram, Stems
 from score_pipeline.units import SAMPLE_RATE_HZ, frames_to_seconds, n_frames
 
 log = logging.getLogger(__name__)
@@ -86,17 +85,8 @@ class Recording:
         return [note for note in notes if not any(start <= note.onset_s <= end for start, end in self.masked)]
 
 
-@dataclass(frozen=True)
-class Models:
-    """The networks, opened once."""
-
-    pitch: CachedPitchModel
-    detector: Detector
-    separator: Separator
-
-
-class CachedPitchModel:
-    """A `PitchModel` that keeps what it heard in a folder (half precision, contours left out)."""
+class CachedPitchModel(PitchModel):
+    """Keeps what a `PitchModel` heard in a folder (half precision, contours left out)."""
 
     def __init__(self, model: PitchModel, folder: Path | None) -> None:
         self._model, self._folder = model, folder
@@ -227,18 +217,20 @@ def true_stems(recording: Recording, models: Models) -> list[Note]:
     """What a perfect separator would make possible."""
     sound = recording.mixture
     stems = Stems({key: _mono(samples) for key, samples in recording.stems.items()}, _mono(recording.rest))
-    return _transcribed(stems, sound, _always(recording.line_up, sound), models)
+    activity = _always(recording.line_up, sound)
+    ownership = models.attribution.attribute(log_cqt(sound), models.pitch.pitchgram(sound).note, recording.line_up)
+    return _transcribed(stems, sound, activity, ownership, models)
 
 
 def _detected(recording: Recording, models: Models, settings: DetectionSettings) -> list[Note]:
     sound = recording.mixture
-    activity = models.detector.detect(sound, models.pitch.pitchgram(sound).note, settings)
-    return _transcribed(models.separator.separate(sound, activity), sound, activity, models)
+    activity, ownership = who_plays(sound, models.pitch.pitchgram(sound).note, settings, models)
+    return _transcribed(models.separator.separate(sound, activity), sound, activity, ownership, models)
 
 
-def _transcribed(stems: Stems, sound: Audio, activity: Activity, models: Models) -> list[Note]:
+def _transcribed(stems: Stems, sound: Audio, activity: Activity, ownership: Ownership, models: Models) -> list[Note]:
     heard = models.pitch.pitchgram(sound)
-    tracks = transcribe(stems, heard, activity, models.pitch, TranscriptionSettings())
+    tracks = transcribe(stems, heard, activity, ownership, models.pitch, TranscriptionSettings())
     return [note for track in tracks for note in track.notes]
 
 
@@ -360,7 +352,8 @@ def main() -> None:
     if not arguments.data and not arguments.renders:
         parser.error("--data or --renders is needed")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    models = Models(CachedPitchModel(PitchModel.load(), arguments.cache), Detector.load(), GuidedHTDemucs.load(1))
+    models = load_models(threads=1)
+    models = replace(models, pitch=CachedPitchModel(models.pitch, arguments.cache))
     answers = []
     recordings = list(real(arguments.data / "dev")) if arguments.data else []
     if arguments.renders:

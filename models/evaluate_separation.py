@@ -180,10 +180,10 @@ def judge(separator: Separator, pieces: Iterable[Piece], detected: bool) -> dict
 
 
 def _detect(mixture: Audio) -> Activity:
-    from score_pipeline.detection.detector import Detector
-    from score_pipeline.features.posteriorgram import PitchModel
+    from score_pipeline.pipeline import load_models, who_plays
 
-    return Detector.load().detect(mixture, PitchModel.load().note(mixture), DetectionSettings())
+    models = load_models(1)
+    return who_plays(mixture, models.pitch.note(mixture), DetectionSettings(), models)[0]
 
 
 def summary(found: Mapping[str, Mapping[str, list[Figures]]]) -> dict[str, dict[str, dict[str, float]]]:

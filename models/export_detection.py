@@ -34,12 +34,12 @@ from models.detection.recordings import recordings
 from models.detection.scenes import real_kind
 from models.detection.thresholds import Choice, for_renders, judged_example, judged_recording
 from models.evaluate_detection import FeatureCache
-from models.networks.detection import BLOCK_FRAMES, OUTPUT_FRAMES, Answer, Detector
+from models.networks.detection import OUTPUT_FRAMES, Answer, Detector
 from models.train_detection import load_network
 from score_pipeline import weights
 from score_pipeline.detection import detector as runtime
 from score_pipeline.features.cqt import audible
-from score_pipeline.units import FRAME_RATE_HZ
+from score_pipeline.units import BLOCK_FRAMES, FRAME_RATE_HZ
 
 PARITY = 1e-5
 """Greatest difference between torch and ONNX Runtime that is let through."""
@@ -155,10 +155,10 @@ def real_sources(indexes: Sequence[Path], names: Collection[str]) -> list[dict[s
     return folders + listed
 
 
-def shown_command(arguments: Sequence[str]) -> str:
+def shown_command(module: str, arguments: Sequence[str]) -> str:
     """The command without the places of this machine: of a path, what lies nearest to the file."""
     return shlex.join(
-        ["python", "-m", "models.export_detection"]
+        ["python", "-m", module]
         + ["/".join(Path(word).parts[-2:]) if Path(word).is_absolute() else word for word in arguments]
     )
 
@@ -186,7 +186,7 @@ def card(networks: Sequence[Detector], arguments: argparse.Namespace, worst: flo
         "parity_with_torch": worst,
         "licence": "MIT for the weights; what they learned from is listed under training, each under its own terms",
         "date": datetime.date.today().isoformat(),
-        "command": shown_command(sys.argv[1:]),
+        "command": shown_command("models.export_detection", sys.argv[1:]),
         "features": feature_numbers(networks),
         "instruments": list(network.config.instruments),
         "output_frames": OUTPUT_FRAMES,

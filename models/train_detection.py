@@ -25,16 +25,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.detection import tagger, teacher
 from models.detection.examples import LABELS, StoredExample, load_all
 from models.detection.metrics import THRESHOLDS
 from models.detection.scenes import Clip, Drawn, Mixing, Stage, as_is, clips, only_front
-from models.networks.detection import BLOCK_FRAMES, OUTPUT_FRAMES, Answer, Detector, DetectorConfig
+from models.networks.detection import OUTPUT_FRAMES, Answer, Detector, DetectorConfig
 from score_pipeline.instruments import MUSICNET_SEVEN
 from score_pipeline.types import FloatArray
+from score_pipeline.units import BLOCK_FRAMES
 
 ROLL_OUTPUTS = BLOCK_FRAMES // OUTPUT_FRAMES
 """Outputs per answer about whose note sounds."""
@@ -259,7 +260,7 @@ def macro_f1(results: list[tuple[FloatArray, FloatArray]]) -> dict[int, float]:
     return {row: score for row, score in scores.items() if not math.isnan(score)}
 
 
-def begin_from(network: Detector, state: dict[str, Tensor]) -> None:
+def begin_from(network: nn.Module, state: dict[str, Tensor]) -> None:
     """Takes over what fits of the weights of an earlier run, of a network that lacked an output, say."""
     own = network.state_dict()
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}

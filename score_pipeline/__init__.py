@@ -11,7 +11,7 @@ Nothing heavy is imported before it is needed: importing this package takes as l
 __version__ = "0.1.0"
 
 from score_pipeline.errors import ScorePipelineError
-from score_pipeline.pipeline import Conversion, Models, convert, load_models
+from score_pipeline.pipeline import Conversion, Models, convert, load_models, who_plays
 from score_pipeline.result import write as write_result
 from score_pipeline.settings import (
     DetectionSettings,
@@ -32,5 +32,6 @@ __all__ = [
     "TranscriptionSettings",
     "convert",
     "load_models",
+    "who_plays",
     "write_result",
 ]

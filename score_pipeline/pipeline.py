@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from score_pipeline import __version__, audio
 from score_pipeline.cache import StageCache
 from score_pipeline.settings import DetectionSettings, Settings, TranscriptionSettings
-from score_pipeline.types import Activity, Audio, BeatGrid, QuantisedTrack, Score, Stems, Track
+from score_pipeline.types import Activity, Audio, BeatGrid, FloatArray, Ownership, QuantisedTrack, Score, Stems, Track
 from score_pipeline.units import SAMPLE_RATE_HZ, decibels
 from score_pipeline.wording import printable
 
 if TYPE_CHECKING:
+    from score_pipeline.detection.attribution import Attribution
     from score_pipeline.detection.detector import Detector
     from score_pipeline.features.posteriorgram import PitchModel
     from score_pipeline.separation.separator import Separator
@@ -26,7 +27,7 @@ OnProgress = Callable[[str, float], None]
 
 STAGES = ("read", "listen", "detect", "separate", "transcribe", "rhythm", "engrave")
 
-NETWORKS = ("detector", "separator")
+NETWORKS = ("detector", "attribution", "separator")
 """Models that ship and that a conversion cannot do without; Basic Pitch's comes from its own package."""
 
 SHORTEST_S = 0.5
@@ -45,6 +46,7 @@ class Models:
 
     pitch: PitchModel
     detector: Detector
+    attribution: Attribution
     separator: Separator
     checksums: dict[str, str]
 
@@ -94,6 +96,7 @@ class StageClock:
 def load_models(threads: int = 2) -> Models:
     """Open every network that ships; a missing or altered one is a WeightsError."""
     from score_pipeline import weights
+    from score_pipeline.detection.attribution import Attribution
     from score_pipeline.detection.detector import Detector
     from score_pipeline.features.posteriorgram import PitchModel
     from score_pipeline.separation.guided import GuidedHTDemucs
@@ -102,6 +105,7 @@ def load_models(threads: int = 2) -> Models:
     return Models(
         PitchModel.load(threads),
         Detector.load(threads),
+        Attribution.load(threads),
         GuidedHTDemucs.load(threads),
         checksums | {"basic_pitch": weights.basic_pitch().sha256},
     )
@@ -168,12 +172,32 @@ def hear(
     with clock.stage("listen"):
         pitchgram = models.pitch.pitchgram(mixture)
     with clock.stage("detect"):
-        activity = models.detector.detect(mixture, pitchgram.note, detection)
+        activity, ownership = who_plays(mixture, pitchgram.note, detection, models)
     with clock.stage("separate") as progress:
         stems = models.separator.separate(whole or mixture, activity, progress)
     with clock.stage("transcribe") as progress:
-        tracks = transcribe(stems, pitchgram, activity, models.pitch, transcription, progress)
+        tracks = transcribe(stems, pitchgram, activity, ownership, models.pitch, transcription, progress)
     return Heard(activity, tuple(tracks), stems if whole else None)
+
+
+def who_plays(
+    mixture: Audio, note: FloatArray, settings: DetectionSettings, models: Models
+) -> tuple[Activity, Ownership]:
+    """Who plays when in a recording at 22050 Hz, and whose note sounds where, by its note posteriorgram (frames, 88).
+
+    Who is detected and gets hardly a note is not there, unless the user says so.
+    """
+    from score_pipeline.detection.attribution import pitched, without_idle
+    from score_pipeline.features.cqt import log_cqt
+
+    levels = log_cqt(mixture)
+    activity = models.detector.detect(levels, note, settings)
+    ownership = models.attribution.attribute(levels, note, pitched(activity))
+    if settings.instruments is None:
+        detected, activity = activity, without_idle(activity, ownership, note)
+        if activity.present != detected.present:
+            ownership = models.attribution.attribute(levels, note, pitched(activity))
+    return activity, ownership
 
 
 def write_down(

@@ -10,7 +10,7 @@ where a noun is made; code that receives one trusts it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
@@ -167,6 +167,29 @@ class Pitchgram:
             raise ValueError(f"onset {self.onset.shape} and note {self.note.shape} must be (frames, {N_PITCHES})")
         if self.contour.shape != (frames, 3 * N_PITCHES):
             raise ValueError(f"contour {self.contour.shape} must be ({frames}, {3 * N_PITCHES})")
+
+
+@dataclass(frozen=True, eq=False)
+class Ownership:
+    """Whose note sounds at each pitch: log P(an instrument plays it | one of them does).
+
+    `log_share` float16 (instruments, 88, blocks), row 0 of the pitch axis = MIDI 21, `units.BLOCK_FRAMES` frames of the
+    clock per block.
+    """
+
+    log_share: NDArray[np.float16]
+    instruments: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        log_share = np.ascontiguousarray(self.log_share, dtype=np.float16).view()
+        log_share.flags.writeable = False
+        object.__setattr__(self, "log_share", log_share)
+        if self.log_share.shape[:2] != (len(self.instruments), N_PITCHES):
+            raise ValueError(f"log_share {self.log_share.shape} must be ({len(self.instruments)}, {N_PITCHES}, blocks)")
+
+    def of(self, instruments: Sequence[str]) -> NDArray[np.float16]:
+        """The rows of some of the instruments, in their order."""
+        return np.asarray(self.log_share[[self.instruments.index(key) for key in instruments]])
 
 
 @dataclass(frozen=True)

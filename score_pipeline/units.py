@@ -23,6 +23,9 @@ HOP_LENGTH = 256
 FRAME_RATE_HZ = SAMPLE_RATE_HZ / HOP_LENGTH
 """86.1328125 frames per second."""
 
+BLOCK_FRAMES = 9
+"""Frames per answer of networks that think slowly: a tenth of a second."""
+
 LOWEST_PITCH = 21
 """MIDI number of row 0 of every pitch axis (A0)."""
 

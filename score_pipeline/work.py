@@ -24,7 +24,17 @@ from score_pipeline.errors import NotesFileError
 from score_pipeline.instruments import instrument, score_order
 from score_pipeline.notation.render import check_formats
 from score_pipeline.notes_file import beats_csv, notes_csv, read_grid, read_tracks
-from score_pipeline.pipeline import Conversion, Heard, Models, OnProgress, StageClock, convert, load_models, write_down
+from score_pipeline.pipeline import (
+    Conversion,
+    Heard,
+    Models,
+    OnProgress,
+    StageClock,
+    convert,
+    load_models,
+    who_plays,
+    write_down,
+)
 from score_pipeline.settings import RhythmSettings, Settings
 from score_pipeline.types import Activity, Audio, BeatGrid, Track
 from score_pipeline.units import SAMPLE_RATE_HZ, seconds_to_frame
@@ -89,7 +99,8 @@ class _Networked:
         with clock.stage("listen"):
             pitchgram = self.models.pitch.pitchgram(mixture)
         with clock.stage("detect"):
-            return recording, self.models.detector.detect(mixture, pitchgram.note, job.settings.detection)
+            activity, _ = who_plays(mixture, pitchgram.note, job.settings.detection, self.models)
+        return recording, activity
 
 
 class Convert(_Networked):

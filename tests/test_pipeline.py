@@ -13,7 +13,7 @@ import pytest
 from score_pipeline import audio
 from score_pipeline.cache import StageCache
 from score_pipeline.evaluate import evaluate, read_notes
-from score_pipeline.pipeline import STAGES, Conversion, Models, convert, load_models
+from score_pipeline.pipeline import STAGES, Conversion, Models, convert, load_models, who_plays
 from score_pipeline.settings import DetectionSettings, RhythmSettings, Settings
 from score_pipeline.types import Audio, Meter
 
@@ -48,7 +48,7 @@ def conversion(opening: Path, models: Models) -> Conversion:
 def test_the_named_players_get_a_part_each(conversion: Conversion):
     assert {part.instrument for part in conversion.score.parts} == set(PLAYERS)
     assert set(conversion.seconds) == set(STAGES)
-    assert set(conversion.models) == {"detector", "separator", "basic_pitch"}
+    assert set(conversion.models) == {"detector", "attribution", "separator", "basic_pitch"}
 
 
 def test_most_notes_are_those_that_were_played(conversion: Conversion, tmp_path: Path):
@@ -91,7 +91,7 @@ def test_volume_does_not_change_who_plays(opening: Path, models: Models, gain_db
 
 def _present(path: Path, models: Models) -> set[str]:
     mixture = audio.resample(audio.to_mono(audio.read(path)), 22050)
-    return set(models.detector.detect(mixture, models.pitch.pitchgram(mixture).note).present)
+    return set(who_plays(mixture, models.pitch.pitchgram(mixture).note, DetectionSettings(), models)[0].present)
 
 
 def test_a_tempo_map_is_law(opening: Path, models: Models, tmp_path: Path):

@@ -19,13 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from score_pipeline.features.harmonics import harmonic_shift
-from score_pipeline.units import N_PITCHES
+from score_pipeline.units import BLOCK_FRAMES, N_PITCHES
 
 OUTPUT_FRAMES = 3
 """Frames of the clock per output: output i is centred at frame 3 i + 1."""
-
-BLOCK_FRAMES = 9
-"""The number of input frames must be a multiple of this."""
 
 HARMONICS = 8
 """Harmonics of a semitone seen at once; the eighth is three octaves up."""

@@ -21,7 +21,7 @@ from score_pipeline.features import cqt
 from score_pipeline.features.harmonics import harmonic_series_feature
 from score_pipeline.instruments import INSTRUMENTS
 from score_pipeline.settings import DetectionSettings
-from score_pipeline.types import Activity, Audio, FloatArray
+from score_pipeline.types import Activity, FloatArray
 from score_pipeline.units import FRAME_RATE_HZ, HOP_LENGTH, LOWEST_HZ, N_PITCHES, SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
@@ -122,15 +122,13 @@ class Detector:
         """Whom the network knows."""
         return self.card.instruments
 
-    def detect(self, audio: Audio, note: FloatArray, settings: DetectionSettings | None = None) -> Activity:
-        """Who plays when in a recording at 22050 Hz, given its `Pitchgram.note` (frames, 88).
+    def detect(self, levels: FloatArray, note: FloatArray, settings: DetectionSettings | None = None) -> Activity:
+        """Who plays when in a recording, given its `log_cqt` and its `Pitchgram.note`, (frames, 88) each.
 
         The result has one row per instrument the network knows and the settings do not exclude; if the settings name
         the players, exactly those rows, each present wherever anything is to be heard at all. Notes of which nobody is
-        known to be the player go to whom the network comes nearest. Raises ValueError when the rate or the number of
-        frames is wrong.
+        known to be the player go to whom the network comes nearest. Raises ValueError when the frames differ.
         """
-        levels = cqt.log_cqt(audio)
         if note.shape != levels.shape:
             raise ValueError(f"the note posteriorgram is {note.shape}, the recording has {levels.shape}")
         answer, audible, settings = self.probability(levels, note), cqt.audible(levels), settings or DetectionSettings()

@@ -79,9 +79,10 @@ _LINE_OVERLAP_FRAMES = 8
 class Weights:
     """How much each witness counts, in log-odds per unit of its feature.
 
-    All but the last three are round numbers near a conditional logit fitted to 160 rendered clips whose stems were
+    Those above `activity` are round numbers near a conditional logit fitted to 160 rendered clips whose stems were
     spoiled in eight ways (bleed, tiles given to the wrong player, soft masks with correlated errors), tempered for
-    separators that are wrong in ways of their own. The last three describe neighbours and were set by hand.
+    separators that are wrong in ways of their own; what stems say was halved when `timbre` came to speak for much of
+    it. The last three describe neighbours and were set by hand.
     """
 
     bias: float = -0.2
@@ -91,11 +92,12 @@ class Weights:
     duration: float = 0.3
     best_stem_note: float = 0.7
     best_stem_attack: float = 0.6
-    stem_note: float = 0.9
-    stem_attack: float = 0.6
-    share: float = 0.4
+    stem_note: float = 0.5
+    stem_attack: float = 0.3
+    share: float = 0.2
     register: float = 1.0
     activity: float = 0.4
+    timbre: float = 1.0
     overlap: float = 2.5
     step: float = 0.5
     order: float = 1.0
@@ -174,6 +176,7 @@ def features(candidates: Candidates, evidence: Evidence, allowed: NDArray[np.boo
         "stem_attack": _lag(attack, allowed),
         "share": _lag(np.log(evidence.share + 0.02, dtype=np.float64), allowed),
         "activity": np.log(evidence.activity + 0.1, dtype=np.float64),
+        "timbre": evidence.timbre - _best(evidence.timbre.astype(np.float64), allowed),
     }
 
 

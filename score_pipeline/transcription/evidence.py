@@ -3,12 +3,13 @@
 Conventions
 -----------
 A candidate is a note that somebody may have played: one the mixture holds, or one only a stem holds. Per candidate
-and instrument there are five witnesses, each blind where another sees:
+and instrument there are six witnesses, each blind where another sees:
 
 - the stem's note and onset posteriors at the candidate's pitch: sharp, but nearly blind to level, so that a bleed
   20 dB down still speaks loudly;
 - the stem's share of the sound at the candidate's harmonics: knows level, but harmonics are shared; those that other
   candidates claim at the same time count less;
+- how the note sounds in the mixture (`Ownership`): knows nothing of stems;
 - the instrument's register; and
 - the detector's activity.
 
@@ -26,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from score_pipeline.transcription.decoder import DecodedNote
-from score_pipeline.types import Activity, Audio, FloatArray, Pitchgram
-from score_pipeline.units import HOP_LENGTH, LOWEST_PITCH, SAMPLE_RATE_HZ, midi_to_hz
+from score_pipeline.types import Activity, Audio, FloatArray, Ownership, Pitchgram
+from score_pipeline.units import BLOCK_FRAMES, HOP_LENGTH, LOWEST_PITCH, SAMPLE_RATE_HZ, midi_to_hz
 
 IntArray = NDArray[np.int64]
 
@@ -36,6 +37,9 @@ SAME_ONSET_FRAMES = 6
 
 ATTACK_FRAMES = 3
 """How far from a candidate's onset, to either side, a stem's onset posterior may peak: 35 ms."""
+
+LEAST_LOG_SHARE = -4.0
+"""No moment of a note speaks more strongly than this against a player."""
 
 BAND_HOP_FRAMES = 4
 """Frames between two samples of the band powers: 46 ms."""
@@ -85,7 +89,8 @@ class Evidence:
 
     (candidates,): `note`, `attack` in the mixture, `overtone` = loudness (note posterior) of the strongest note of
     which the candidate may be a harmonic, `level_db` of its harmonics where they are loudest, up to a constant.
-    (candidates, instruments): `stem_note`, `stem_attack`, `share`, `activity`.
+    (candidates, instruments): `stem_note`, `stem_attack`, `share`, `activity`, and `timbre`, the mean log-probability
+    that it is theirs by its sound, 0 for all where nobody was asked.
     """
 
     note: FloatArray
@@ -96,6 +101,7 @@ class Evidence:
     stem_attack: FloatArray
     share: FloatArray
     activity: FloatArray
+    timbre: FloatArray
 
 
 def pool(mixture: Sequence[DecodedNote], stems: Sequence[Sequence[DecodedNote]]) -> Candidates:
@@ -117,11 +123,13 @@ def gather(
     stems: Sequence[Witness | None],
     instruments: Sequence[str],
     activity: Activity,
+    ownership: Ownership | None = None,
 ) -> Evidence:
     """Ask every witness about every candidate.
 
     `stems` has one entry per instrument; None where there is no stem, and then the mixture speaks for it, for all
-    alike. An instrument `activity` does not know counts as active throughout.
+    alike. An instrument `activity` does not know counts as active throughout. Without `ownership` how a note
+    sounds speaks for nobody.
     """
     n, players = len(candidates), len(instruments)
     rows = candidates.pitch - LOWEST_PITCH
@@ -148,6 +156,9 @@ def gather(
         stem_attack=stem_attack,
         share=share,
         activity=playing,
+        timbre=np.zeros((n, players), dtype=np.float32)
+        if ownership is None
+        else _timbre(candidates, ownership.of(instruments)),
     )
 
 
@@ -199,6 +210,23 @@ def _mean_over_notes(values: FloatArray, candidates: Candidates, columns: IntArr
     ):
         start = min(start, n_frames - 1)
         means[index] = values[start : max(stop, start + 1), column].mean()
+    return means
+
+
+def _timbre(candidates: Candidates, log_share: NDArray[np.float16]) -> FloatArray:
+    """Mean of (instruments, 88, blocks) over each candidate's blocks at its pitch, (candidates, instruments)."""
+    means = np.empty((len(candidates), len(log_share)), dtype=np.float32)
+    last = log_share.shape[2] - 1
+    for index, (start, stop, row) in enumerate(
+        zip(
+            (candidates.onset_frame // BLOCK_FRAMES).clip(0, last).tolist(),
+            (candidates.offset_frame // BLOCK_FRAMES).tolist(),
+            (candidates.pitch - LOWEST_PITCH).tolist(),
+            strict=True,
+        )
+    ):
+        during = log_share[:, row, start : max(stop, start + 1)].astype(np.float32)
+        means[index] = np.maximum(during, LEAST_LOG_SHARE).mean(axis=1)
     return means
 
 

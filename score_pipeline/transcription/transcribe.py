@@ -20,7 +20,7 @@ from score_pipeline.transcription.assignment import NOBODY, Array, Assignment, a
 from score_pipeline.transcription.decoder import DecodedNote, decode
 from score_pipeline.transcription.evidence import Candidates, Evidence, Witness, gather, pool
 from score_pipeline.transcription.players import one_at_a_time, split_in_two
-from score_pipeline.types import Activity, Audio, Note, Pitchgram, Stems, Track
+from score_pipeline.types import Activity, Audio, Note, Ownership, Pitchgram, Stems, Track
 from score_pipeline.units import SAMPLE_RATE_HZ, frames_to_seconds
 
 LEAST_SECOND_BELIEF = 0.05
@@ -43,13 +43,15 @@ def transcribe(
     stems: Stems,
     mixture: Pitchgram,
     activity: Activity,
+    ownership: Ownership,
     pitch_model: PitchModel,
     settings: TranscriptionSettings,
     on_progress: Callable[[float], None] = lambda done: None,
 ) -> list[Track]:
     """Who plays which notes: one track per player that has any, in the order of `activity.instruments`.
 
-    `mixture` is the posteriorgram of the whole recording, of which `stems` are the parts; `on_progress` is called with
+    `mixture` is the posteriorgram of the whole recording, of which `stems` are the parts, and `ownership` says of those
+    present and pitched whose note sounds where; `on_progress` is called with
     the share done, 0..1. Instruments without definite pitch get no notes. A stem of digital silence is a player who
     does not play.
     """
@@ -59,7 +61,7 @@ def transcribe(
     if len(activity.present) == 1:
         tracks = _solo(line_up[0], _listen(stems), mixture, activity, settings)
     else:
-        tracks = _ensemble(line_up, stems, mixture, activity, pitch_model, settings, on_progress)
+        tracks = _ensemble(line_up, stems, mixture, activity, ownership, pitch_model, settings, on_progress)
     on_progress(1.0)
     return tracks
 
@@ -86,6 +88,7 @@ def _ensemble(
     stems: Stems,
     mixture: Pitchgram,
     activity: Activity,
+    ownership: Ownership,
     pitch_model: PitchModel,
     settings: TranscriptionSettings,
     on_progress: Callable[[float], None],
@@ -108,7 +111,7 @@ def _ensemble(
     candidates = pool(in_mixture, in_stems)
     if len(candidates) == 0:
         return []
-    evidence = gather(candidates, whole, [witnesses.get(key) for key in line_up], line_up, activity)
+    evidence = gather(candidates, whole, [witnesses.get(key) for key in line_up], line_up, activity, ownership)
     return _tracks(candidates, evidence, assign(candidates, evidence, line_up), line_up)
 
 

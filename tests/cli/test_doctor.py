@@ -25,7 +25,7 @@ def test_every_requirement_is_looked_at(no_tone, tmp_path):
     findings = doctor.examine(tmp_path)
     names = {finding.name for finding in findings}
     assert {"Python", "numpy", "onnxruntime", "librosa", "soundfile", "verovio", "ffmpeg", "cache"} <= names
-    assert {f"model {name}" for name in ("detector", "separator", "basic_pitch")} <= names
+    assert {f"model {name}" for name in ("detector", "attribution", "separator", "basic_pitch")} <= names
     assert not names & {"torch", "demucs", "mir_eval"}
     assert _named(findings, "numpy").detail == importlib.metadata.version("numpy")
 

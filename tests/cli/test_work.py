@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from score_pipeline import audio
+from score_pipeline.features.cqt import audible
 from score_pipeline.pipeline import Models
 from score_pipeline.settings import RhythmSettings, Settings
-from score_pipeline.types import Activity, Audio, Meter, Note, Stems, Track
+from score_pipeline.types import Activity, Audio, Meter, Note, Ownership, Stems, Track
 from score_pipeline.units import FRAME_RATE_HZ, n_frames
 from score_pipeline.work import Convert, Detect, Separate, activity_of_notes, engrave
 
@@ -22,14 +23,16 @@ class PretendedNetworks:
     """Hear a violin in the first half of everything, and nothing in silence."""
 
     def pitchgram(self, mixture):
-        return SimpleNamespace(note=None)
+        return SimpleNamespace(note=np.zeros((n_frames(mixture.samples.shape[1]), 88), dtype=np.float32))
 
-    def detect(self, mixture, note, settings):
-        frames = n_frames(mixture.samples.shape[1])
-        active = np.zeros((1, frames), dtype=bool)
-        if mixture.samples.any():
-            active[:, : frames // 2] = True
+    def detect(self, levels, note, settings):
+        active = np.zeros((1, len(levels)), dtype=bool)
+        if audible(levels).any():
+            active[:, : len(levels) // 2] = True
         return Activity(active.astype(np.float32), active, active.max(axis=1).astype(np.float32), HALF)
+
+    def attribute(self, levels, note, line_up):
+        return Ownership(np.zeros((len(line_up), 88, 1), dtype=np.float16), tuple(line_up))
 
     def separate(self, recording, activity, progress):
         progress(0.5)
@@ -44,7 +47,7 @@ def hearing():
     def make(kind):
         work = kind()
         networks = PretendedNetworks()
-        work.models = Models(networks, networks, networks, {})
+        work.models = Models(networks, networks, networks, networks, {})
         return work
 
     return make

@@ -10,6 +10,7 @@ import pytest
 from score_pipeline.detection import detector as module
 from score_pipeline.detection.detector import FEATURES, Detector, DetectorCard, decide, to_frames
 from score_pipeline.errors import WeightsError
+from score_pipeline.features.cqt import log_cqt
 from score_pipeline.settings import DetectionSettings
 from score_pipeline.types import Audio, FloatArray
 from score_pipeline.units import SAMPLE_RATE_HZ, n_frames
@@ -75,7 +76,7 @@ def test_a_card_of_other_features_is_refused() -> None:
 @pytest.mark.parametrize("seconds", [0.001, 0.05, 0.5, 3.3])
 def test_one_column_per_frame_for_any_length(detector: Detector, seconds: float) -> None:
     audio = noise(seconds)
-    activity = detector.detect(audio, no_notes(audio))
+    activity = detector.detect(log_cqt(audio), no_notes(audio))
     assert activity.probability.shape == (3, n_frames(audio.samples.shape[1]))
 
 
@@ -95,22 +96,22 @@ def test_windows_equal_the_whole(detector: Detector, monkeypatch: pytest.MonkeyP
 
 def test_a_wrong_number_of_frames_is_refused(detector: Detector) -> None:
     with pytest.raises(ValueError, match="posteriorgram"):
-        detector.detect(noise(1), np.zeros((5, 88), np.float32))
+        detector.detect(log_cqt(noise(1)), np.zeros((5, 88), np.float32))
 
 
 def test_silence_gives_nobody(detector: Detector) -> None:
     audio = Audio(np.zeros((1, 50000), np.float32), SAMPLE_RATE_HZ)
-    activity = detector.detect(audio, no_notes(audio))
+    activity = detector.detect(log_cqt(audio), no_notes(audio))
     assert activity.present == ()
     assert activity.presence.max() == 0
-    named = detector.detect(audio, no_notes(audio), DetectionSettings(instruments=("piano",)))
+    named = detector.detect(log_cqt(audio), no_notes(audio), DetectionSettings(instruments=("piano",)))
     assert named.present == ()
 
 
 def test_six_decibels_change_nobody(detector: Detector) -> None:
     audio = noise(2)
     louder = Audio(audio.samples * 2, SAMPLE_RATE_HZ)
-    before, after = detector.detect(audio, no_notes(audio)), detector.detect(louder, no_notes(louder))
+    before, after = detector.detect(log_cqt(audio), no_notes(audio)), detector.detect(log_cqt(louder), no_notes(louder))
     assert (before.active == after.active).all()
     np.testing.assert_allclose(before.probability, after.probability, atol=1e-3)
 
@@ -202,8 +203,8 @@ def test_notes_of_somebody_like_nobody_known_go_to_whom_the_network_comes_neares
     frames = n_frames(audio.samples.shape[1])
     faint = answer_of(frames, piano=0.01, violin=0.05, horn=0.02)
     monkeypatch.setattr(detector, "probability", lambda levels, note: faint)
-    assert detector.detect(audio, no_notes(audio)).present == ()
+    assert detector.detect(log_cqt(audio), no_notes(audio)).present == ()
     note = no_notes(audio)
     note[:, 40] = 0.9
-    assert detector.detect(audio, note).present == ("violin",)
-    assert detector.detect(audio, note, DetectionSettings(exclude=("violin",))).present == ("horn",)
+    assert detector.detect(log_cqt(audio), note).present == ("violin",)
+    assert detector.detect(log_cqt(audio), note, DetectionSettings(exclude=("violin",))).present == ("horn",)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from score_pipeline import audio as audio_io
-from score_pipeline.detection.detector import Detector
-from score_pipeline.features.posteriorgram import PitchModel
+from score_pipeline.pipeline import load_models, who_plays
+from score_pipeline.settings import DetectionSettings
 from score_pipeline.types import Activity, Audio
 from score_pipeline.units import SAMPLE_RATE_HZ
 
@@ -24,15 +24,15 @@ def quartet() -> Audio:
 
 
 class Ear:
-    """Both networks, opened once."""
+    """The networks, opened once."""
 
     def __init__(self) -> None:
-        self._detector, self._pitch = Detector.load(), PitchModel.load()
+        self._models = load_models()
 
     def __call__(self, path: Path) -> Activity:
         """Who plays in a file, by the product's own way of reading it."""
         recording = audio_io.resample(audio_io.to_mono(audio_io.read(path)), SAMPLE_RATE_HZ)
-        return self._detector.detect(recording, self._pitch.note(recording))
+        return who_plays(recording, self._models.pitch.note(recording), DetectionSettings(), self._models)[0]
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ def undecided(candidates: Candidates, players: int) -> Evidence:
         stem_attack=own,
         share=np.full((n, players), 1 / players, dtype=np.float32),
         activity=np.ones((n, players), dtype=np.float32),
+        timbre=np.zeros((n, players), dtype=np.float32),
     )
 
 
@@ -64,6 +65,12 @@ def test_the_range_is_a_veto():
 def test_a_stem_decides_between_equals(witness):
     one = notes((0, 66))
     found = assign(one, leaning(undecided(one, 2), **{witness: [[0.1, 0.9]]}), ("violin", "viola"))
+    assert found.owner.tolist() == [1]
+
+
+def test_how_a_note_sounds_decides_between_equals():
+    one = notes((0, 66))
+    found = assign(one, leaning(undecided(one, 2), timbre=[[-1.5, 0.0]]), ("violin", "viola"))
     assert found.owner.tolist() == [1]
 
 

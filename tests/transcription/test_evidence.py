@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from score_pipeline.transcription.decoder import DecodedNote
 from score_pipeline.transcription.evidence import (
     BAND_HOP_FRAMES,
+    LEAST_LOG_SHARE,
     N_BANDS,
     Candidates,
     Witness,
@@ -18,7 +19,7 @@ from score_pipeline.transcription.evidence import (
     overlapping,
     pool,
 )
-from score_pipeline.types import Activity, Audio
+from score_pipeline.types import Activity, Audio, Ownership
 from score_pipeline.units import HOP_LENGTH, SAMPLE_RATE_HZ, midi_to_hz
 
 FRAMES = 173
@@ -154,6 +155,19 @@ def test_whom_the_detector_does_not_know_may_always_play():
     mixture = witness(tone(60), (60,))
     evidence = gather(candidates(60), mixture, [None, None], ("viola", "oboe"), always("viola", level=0.2))
     assert evidence.activity[0].tolist() == pytest.approx([0.1, 1.0])
+
+
+def test_a_note_is_whose_it_sounds_like_while_it_lasts():
+    log_share = np.full((2, 88, 20), -9.0, dtype=np.float16)
+    log_share[0, 60 - 21] = 0
+    log_share[1, 60 - 21, :2] = 0  # the horn's sound before the note ends, the viola's all the time
+    ownership = Ownership(log_share, ("viola", "horn"))
+    heard = Candidates(np.array([0]), np.array([36]), np.array([60]), np.ones(1, dtype=bool))
+    evidence = gather(
+        heard, witness(tone(60), (60,)), [None, None], ("horn", "viola"), always("horn", "viola"), ownership
+    )
+    # two of four blocks speak against the horn, none more strongly than is believed of a moment
+    assert evidence.timbre[0].tolist() == pytest.approx([0.5 * LEAST_LOG_SHARE, 0.0])
 
 
 def test_a_louder_note_has_the_higher_level():

@@ -7,7 +7,7 @@ import pytest
 
 from score_pipeline.settings import TranscriptionSettings
 from score_pipeline.transcription.transcribe import transcribe
-from score_pipeline.types import Activity, Audio, Pitchgram, Stems, Track
+from score_pipeline.types import Activity, Audio, Ownership, Pitchgram, Stems, Track
 from score_pipeline.units import FRAME_RATE_HZ, midi_to_hz, n_frames
 
 RATE_HZ = 44100
@@ -57,6 +57,10 @@ def activity(*instruments: str) -> Activity:
     return Activity(everywhere, everywhere > 0, np.ones(len(instruments)), instruments)
 
 
+def undecided(*instruments: str) -> Ownership:
+    return Ownership(np.zeros((len(instruments), 88, FRAMES // 9 + 1), dtype=np.float16), instruments)
+
+
 def silence() -> Audio:
     return Audio(np.zeros((2, int(SECONDS * RATE_HZ))), RATE_HZ)
 
@@ -80,6 +84,7 @@ def test_each_player_gets_their_notes(duo):
         duo,
         hear(VIOLIN + CELLO),
         activity("violin", "cello"),
+        undecided("violin", "cello"),
         Listener(hear(VIOLIN), hear(CELLO)),
         TranscriptionSettings(),
         steps.append,
@@ -96,6 +101,7 @@ def test_the_softer_note_has_the_lower_velocity(duo):
         duo,
         hear(VIOLIN + CELLO),
         activity("violin", "cello"),
+        undecided("violin", "cello"),
         Listener(hear(VIOLIN), hear(CELLO)),
         TranscriptionSettings(),
     )
@@ -111,6 +117,7 @@ def test_stems_that_hold_everything_cost_nothing_but_doubt():
         Stems({"violin": both, "cello": both}, silence()),
         heard,
         activity("violin", "cello"),
+        undecided("violin", "cello"),
         Listener(heard, heard),
         TranscriptionSettings(),
     )
@@ -122,6 +129,7 @@ def test_a_note_the_mixture_hides_is_found_in_its_stem(duo):
         duo,
         hear(VIOLIN[1:] + CELLO),
         activity("violin", "cello"),
+        undecided("violin", "cello"),
         Listener(hear(VIOLIN), hear(CELLO)),
         TranscriptionSettings(),
     )
@@ -134,6 +142,7 @@ def test_a_soloist_plays_everything_in_range():
         Stems({"violin": play(with_hum)}, silence()),
         hear(with_hum),
         activity("violin"),
+        undecided("violin"),
         Listener(),
         TranscriptionSettings(),
     )
@@ -145,6 +154,7 @@ def test_a_player_without_a_stem_is_heard_in_the_residual():
         Stems({"cello": play(CELLO)}, play(VIOLIN)),
         hear(VIOLIN + CELLO),
         activity("cello", "oboe"),
+        undecided("cello", "oboe"),
         Listener(hear(CELLO), hear(VIOLIN)),
         TranscriptionSettings(),
     )
@@ -157,6 +167,7 @@ def test_for_several_without_stems_the_mixture_speaks():
         Stems({"horn": play(horn)}, play(VIOLIN + CELLO)),
         hear(VIOLIN + CELLO + horn),
         activity("flute", "horn", "trombone"),
+        undecided("flute", "horn", "trombone"),
         Listener(hear(horn)),
         TranscriptionSettings(),
     )
@@ -169,6 +180,7 @@ def test_digital_silence_plays_nothing():
         Stems({"violin": play(VIOLIN), "cello": silence()}, silence()),
         hear(VIOLIN),
         activity("violin", "cello"),
+        undecided("violin", "cello"),
         Listener(hear(VIOLIN)),
         TranscriptionSettings(),
     )
@@ -178,13 +190,24 @@ def test_digital_silence_plays_nothing():
 @pytest.mark.parametrize("players", [(), ("drums",)])
 def test_nobody_with_a_pitch_makes_no_tracks(players):
     stems = Stems({key: play(CELLO) for key in players}, silence())
-    assert transcribe(stems, hear(CELLO), activity(*players), Listener(), TranscriptionSettings()) == []
+    assert (
+        transcribe(stems, hear(CELLO), activity(*players), undecided(*players), Listener(), TranscriptionSettings())
+        == []
+    )
 
 
 def test_nothing_heard_makes_no_tracks(duo):
     nothing = hear([])
     assert (
-        transcribe(duo, nothing, activity("violin", "cello"), Listener(nothing, nothing), TranscriptionSettings()) == []
+        transcribe(
+            duo,
+            nothing,
+            activity("violin", "cello"),
+            undecided("violin", "cello"),
+            Listener(nothing, nothing),
+            TranscriptionSettings(),
+        )
+        == []
     )
 
 
@@ -194,6 +217,7 @@ def test_a_wind_players_notes_do_not_overlap():
         Stems({"flute": play(ringing)}, silence()),
         hear(ringing),
         activity("flute"),
+        undecided("flute"),
         Listener(),
         TranscriptionSettings(),
     )
