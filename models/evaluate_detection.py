@@ -116,7 +116,7 @@ class Heard:
         """The product's answer with the thresholds of a card, those who get no notes left out."""
         levels, note = self.features.levels, self.features.note
         activity = decide(self.probability, self.audible, notes_at_once(note), card, DetectionSettings())
-        activity = without_idle(activity, attribution.attribute(levels, note, pitched(activity)), note)
+        activity = without_idle(activity, attribution.attribute(levels, note, pitched(activity)))
         return Answer.of_activity(self.recording, activity)
 
 

@@ -225,7 +225,7 @@ def true_stems(recording: Recording, models: Models) -> list[Note]:
 def _detected(recording: Recording, models: Models, settings: DetectionSettings) -> list[Note]:
     sound = recording.mixture
     activity, ownership = who_plays(sound, models.pitch.pitchgram(sound).note, settings, models)
-    return _transcribed(models.separator.separate(sound, activity), sound, activity, ownership, models)
+    return _transcribed(models.separator.separate(sound, activity, ownership), sound, activity, ownership, models)
 
 
 def _transcribed(stems: Stems, sound: Audio, activity: Activity, ownership: Ownership, models: Models) -> list[Note]:

@@ -31,9 +31,10 @@ import numpy as np
 
 from models.data.clips import Clip
 from score_pipeline import audio
-from score_pipeline.instruments import INSTRUMENTS, MUSICNET_SEVEN
-from score_pipeline.separation.guided import GuidedHTDemucs
-from score_pipeline.separation.separator import Separator
+from score_pipeline.detection.attribution import pitched
+from score_pipeline.features.cqt import log_cqt
+from score_pipeline.instruments import INSTRUMENTS
+from score_pipeline.pipeline import Models, load_models, who_plays
 from score_pipeline.separation.spectrum import Framing
 from score_pipeline.settings import DetectionSettings
 from score_pipeline.types import Activity, Audio, FloatArray
@@ -71,14 +72,14 @@ class Figures(NamedTuple):
 
 
 def piece_of(group: str, name: str, sounds: Iterable[tuple[str, FloatArray]]) -> Piece:
-    """Adds sounds up by instrument; what is none of the seven is the rest."""
+    """Adds sounds up by instrument; who is not in the table is the rest."""
     sounds = list(sounds)
     length = max(len(samples) for _, samples in sounds)
     stems: dict[str, FloatArray] = {}
     rest = np.zeros(length, dtype=np.float32)
     for instrument, samples in sounds:
         target = rest
-        if instrument in MUSICNET_SEVEN:
+        if instrument in INSTRUMENTS:
             target = stems.setdefault(instrument, np.zeros(length, dtype=np.float32))
         target[: len(samples)] += samples
     return Piece(group, name, {key: stem for key, stem in stems.items() if np.abs(stem).max() > 1e-3}, rest)
@@ -98,7 +99,7 @@ def recordings(folder: Path, seconds: float) -> Iterator[Piece]:
             sounds = [(path.stem, _read(path, seconds)) for path in sorted(piece.glob("*.ogg"))]
             yield piece_of(group, piece.name, sounds)
             if group == "bach10":
-                yield piece_of("bach10 without saxophone", piece.name, [s for s in sounds if s[0] in MUSICNET_SEVEN])
+                yield piece_of("bach10 without saxophone", piece.name, [s for s in sounds if s[0] != "saxophone"])
     with (folder / "urmp" / "ensembles.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             paths = [folder / "urmp" / f"{stem}.ogg" for stem in row["stems"].split()]
@@ -162,14 +163,20 @@ def _leak(true: FloatArray, estimate: FloatArray, mixture: FloatArray) -> float:
     return float(10 * np.log10(power[1][silent].sum() / power[2][silent].sum() + 1e-6))
 
 
-def judge(separator: Separator, pieces: Iterable[Piece], detected: bool) -> dict[str, dict[str, list[Figures]]]:
+def judge(models: Models, pieces: Iterable[Piece], detected: bool) -> dict[str, dict[str, list[Figures]]]:
     """Figures by group and instrument."""
     found: dict[str, dict[str, list[Figures]]] = defaultdict(lambda: defaultdict(list))
     for piece in pieces:
         if not piece.stems:
             continue
         mixture = Audio(piece.mixture[np.newaxis], SAMPLE_RATE_HZ)
-        stems = separator.separate(mixture, _detect(mixture) if detected else true_activity(piece.stems))
+        note = models.pitch.note(mixture)
+        if detected:
+            activity, ownership = who_plays(mixture, note, DetectionSettings(), models)
+        else:
+            activity = true_activity(piece.stems)
+            ownership = models.attribution.attribute(log_cqt(mixture), note, pitched(activity))
+        stems = models.separator.separate(mixture, activity, ownership)
         for instrument, true in piece.stems.items():
             # what was not detected has no stem: it counts as if nothing had been gained
             estimate = stems[instrument].samples[0] if instrument in stems.stems else piece.mixture
@@ -177,13 +184,6 @@ def judge(separator: Separator, pieces: Iterable[Piece], detected: bool) -> dict
                 found[piece.group][instrument].append(figures(true, estimate, piece.mixture))
         log.info("%s %s", piece.group, piece.name)
     return found
-
-
-def _detect(mixture: Audio) -> Activity:
-    from score_pipeline.pipeline import load_models, who_plays
-
-    models = load_models(1)
-    return who_plays(mixture, models.pitch.note(mixture), DetectionSettings(), models)[0]
 
 
 def summary(found: Mapping[str, Mapping[str, list[Figures]]]) -> dict[str, dict[str, dict[str, float]]]:
@@ -234,7 +234,7 @@ def main() -> None:
         *renders(arguments.renders / "dev", arguments.clips),
         *recordings(arguments.data, arguments.seconds),
     ]
-    result = summary(judge(GuidedHTDemucs.load(threads=1), pieces, arguments.detected))
+    result = summary(judge(load_models(threads=1), pieces, arguments.detected))
     print("\n\n".join(table(group, rows) for group, rows in result.items()))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

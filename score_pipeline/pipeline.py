@@ -174,7 +174,7 @@ def hear(
     with clock.stage("detect"):
         activity, ownership = who_plays(mixture, pitchgram.note, detection, models)
     with clock.stage("separate") as progress:
-        stems = models.separator.separate(whole or mixture, activity, progress)
+        stems = models.separator.separate(whole or mixture, activity, ownership, progress)
     with clock.stage("transcribe") as progress:
         tracks = transcribe(stems, pitchgram, activity, ownership, models.pitch, transcription, progress)
     return Heard(activity, tuple(tracks), stems if whole else None)
@@ -194,7 +194,7 @@ def who_plays(
     activity = models.detector.detect(levels, note, settings)
     ownership = models.attribution.attribute(levels, note, pitched(activity))
     if settings.instruments is None:
-        detected, activity = activity, without_idle(activity, ownership, note)
+        detected, activity = activity, without_idle(activity, ownership)
         if activity.present != detected.present:
             ownership = models.attribution.attribute(levels, note, pitched(activity))
     return activity, ownership

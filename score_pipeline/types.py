@@ -171,12 +171,13 @@ class Pitchgram:
 
 @dataclass(frozen=True, eq=False)
 class Ownership:
-    """Whose note sounds at each pitch: log P(an instrument plays it | one of them does).
+    """Which notes sound and whose they are, row 0 of the pitch axis = MIDI 21.
 
-    `log_share` float16 (instruments, 88, blocks), row 0 of the pitch axis = MIDI 21, `units.BLOCK_FRAMES` frames of the
-    clock per block.
+    `note` float32 (frames, 88) is the posteriorgram, 0..1; `log_share` float16 (instruments, 88, blocks) is log P(an
+    instrument plays the pitch | one of them does), `units.BLOCK_FRAMES` frames of the clock per block.
     """
 
+    note: FloatArray
     log_share: NDArray[np.float16]
     instruments: tuple[str, ...]
 
@@ -184,6 +185,9 @@ class Ownership:
         log_share = np.ascontiguousarray(self.log_share, dtype=np.float16).view()
         log_share.flags.writeable = False
         object.__setattr__(self, "log_share", log_share)
+        object.__setattr__(self, "note", _read_only(self.note, "note", 2))
+        if self.note.shape[1] != N_PITCHES:
+            raise ValueError(f"note {self.note.shape} must be (frames, {N_PITCHES})")
         if self.log_share.shape[:2] != (len(self.instruments), N_PITCHES):
             raise ValueError(f"log_share {self.log_share.shape} must be ({len(self.instruments)}, {N_PITCHES}, blocks)")
 

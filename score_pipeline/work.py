@@ -36,7 +36,7 @@ from score_pipeline.pipeline import (
     write_down,
 )
 from score_pipeline.settings import RhythmSettings, Settings
-from score_pipeline.types import Activity, Audio, BeatGrid, Track
+from score_pipeline.types import Activity, Audio, BeatGrid, Ownership, Track
 from score_pipeline.units import SAMPLE_RATE_HZ, seconds_to_frame
 from score_pipeline.wording import player_name, printable
 
@@ -91,16 +91,15 @@ class _Networked:
         self.cache.trim()
         return conversion
 
-    def detect(self, job: Job, clock: StageClock) -> tuple[Audio, Activity]:
-        """The recording and who plays when in it."""
+    def detect(self, job: Job, clock: StageClock) -> tuple[Audio, Activity, Ownership]:
+        """The recording, who plays when in it, and whose notes sound."""
         with clock.stage("read"):
             recording = audio.read(job.source)
             mixture = audio.resample(audio.to_mono(recording), SAMPLE_RATE_HZ)
         with clock.stage("listen"):
             pitchgram = self.models.pitch.pitchgram(mixture)
         with clock.stage("detect"):
-            activity, _ = who_plays(mixture, pitchgram.note, job.settings.detection, self.models)
-        return recording, activity
+            return recording, *who_plays(mixture, pitchgram.note, job.settings.detection, self.models)
 
 
 class Convert(_Networked):
@@ -131,9 +130,9 @@ class Separate(_Networked):
         """Separate and write."""
         folder = _free_folder(job)
         clock = StageClock(on_progress)
-        recording, activity = self.detect(job, clock)
+        recording, activity, ownership = self.detect(job, clock)
         with clock.stage("separate") as progress:
-            stems = self.models.separator.separate(recording, activity, progress)
+            stems = self.models.separator.separate(recording, activity, ownership, progress)
 
         def fill(unfinished: Path) -> list[str]:
             names, gain = result.write_stems(unfinished / "stems", stems)
@@ -152,7 +151,7 @@ class Detect(_Networked):
         """Detect, and write if asked to."""
         if job.folder is not None:
             result.check_is_free(job.folder, force=job.force)
-        recording, activity = self.detect(job, StageClock(on_progress))
+        recording, activity, _ = self.detect(job, StageClock(on_progress))
         if job.folder is not None:
 
             def fill(unfinished: Path) -> list[str]:

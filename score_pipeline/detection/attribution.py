@@ -30,7 +30,7 @@ WEIGHTS_NAME = "attribution"
 WINDOW_BLOCKS = 96
 """What the network hears at once, ten seconds as in training; every moment is heard in two windows."""
 
-LEAST_OF_EQUAL = 0.4
+LEAST_OF_EQUAL = 1 / 3
 """Whoever has less than this part of an equal share of the notes is not there; measured on real players' mixtures."""
 
 SHARE_WINDOW_S = 60.0
@@ -65,7 +65,8 @@ class Attribution:
         blocks = -(-len(levels) // BLOCK_FRAMES)
         known = [self.instruments.index(key) for key in line_up if key in self.instruments]
         if len(known) < 2:
-            return Ownership(np.zeros((len(line_up), N_PITCHES, blocks), dtype=np.float16), tuple(line_up))
+            nothing = np.zeros((len(line_up), N_PITCHES, blocks), dtype=np.float16)
+            return Ownership(note, nothing, tuple(line_up))
         told = np.zeros((1, len(self.instruments)), dtype=np.float32)
         told[0, known] = 1.0
         total = np.zeros((len(known), N_PITCHES, blocks), dtype=np.float32)
@@ -86,7 +87,7 @@ class Attribution:
         by_key = dict(zip((self.instruments[row] for row in known), total, strict=True))
         likeliest = total.max(axis=0)
         answer = np.stack([by_key.get(key, likeliest) for key in line_up]).astype(np.float16)
-        return Ownership(answer, tuple(line_up))
+        return Ownership(note, answer, tuple(line_up))
 
 
 def pitched(activity: Activity) -> tuple[str, ...]:
@@ -94,13 +95,14 @@ def pitched(activity: Activity) -> tuple[str, ...]:
     return tuple(key for key in activity.present if INSTRUMENTS[key].is_pitched)
 
 
-def shares(ownership: Ownership, note: FloatArray) -> FloatArray:
+def shares(ownership: Ownership) -> FloatArray:
     """Share of the sounding notes that are each player's, in the minute in which it is greatest, (instruments,)."""
     n_players, _, blocks = ownership.log_share.shape
     if n_players == 0:
         return np.zeros(0, dtype=np.float32)
-    middle = np.minimum(np.arange(blocks) * BLOCK_FRAMES + BLOCK_FRAMES // 2, len(note) - 1)
-    loudness = np.where(note[middle] >= COUNTED_NOTE, note[middle], 0).T
+    middle = np.minimum(np.arange(blocks) * BLOCK_FRAMES + BLOCK_FRAMES // 2, len(ownership.note) - 1)
+    note = ownership.note[middle].T
+    loudness = np.where(note >= COUNTED_NOTE, note, 0)
     owner = ownership.log_share.argmax(axis=0)
     owned = np.array([(loudness * (owner == player)).sum(axis=0) for player in range(n_players)])
     window = round(SHARE_WINDOW_S * FRAME_RATE_HZ / BLOCK_FRAMES)
@@ -111,12 +113,12 @@ def shares(ownership: Ownership, note: FloatArray) -> FloatArray:
     return np.asarray(best, dtype=np.float32)
 
 
-def without_idle(activity: Activity, ownership: Ownership, note: FloatArray) -> Activity:
-    """Who plays when, without those to whom hardly any of the notes belong; `note` as for `attribute`.
+def without_idle(activity: Activity, ownership: Ownership) -> Activity:
+    """Who plays when, without those to whom hardly any of the notes belong.
 
     Where no notes are heard at all, nobody is judged by them.
     """
-    shared = shares(ownership, note) * len(ownership.instruments)
+    shared = shares(ownership) * len(ownership.instruments)
     if not shared.any():
         return activity
     idle = {key for key, share in zip(ownership.instruments, shared, strict=True) if share < LEAST_OF_EQUAL}

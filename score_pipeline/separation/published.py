@@ -20,7 +20,7 @@ from score_pipeline.instruments import instrument
 from score_pipeline.separation.gate import gates
 from score_pipeline.separation.remainder import stems_of
 from score_pipeline.separation.separator import OnProgress, nobody_listens
-from score_pipeline.types import Activity, Audio, FloatArray, Stems
+from score_pipeline.types import Activity, Audio, FloatArray, Ownership, Stems
 from score_pipeline.units import FRAME_RATE_HZ
 
 REST = "other"
@@ -59,7 +59,9 @@ class PublishedDemucs:
         """Opens a checkpoint by its name; without the extra a MissingExtraError, unfetchable a WeightsError."""
         return cls(_Checkpoint(checkpoint, threads))
 
-    def separate(self, audio: Audio, activity: Activity, on_progress: OnProgress = nobody_listens) -> Stems:
+    def separate(
+        self, audio: Audio, activity: Activity, ownership: Ownership, on_progress: OnProgress = nobody_listens
+    ) -> Stems:
         """Stems of the active instruments and the residual; the checkpoint's answer as a whole is held in memory."""
         model = self._model
         mixture = sound.resample(audio, model.rate_hz).samples

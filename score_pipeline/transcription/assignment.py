@@ -97,7 +97,7 @@ class Weights:
     share: float = 0.2
     register: float = 1.0
     activity: float = 0.4
-    timbre: float = 1.0
+    timbre: float = 1.2
     overlap: float = 2.5
     step: float = 0.5
     order: float = 1.0

@@ -32,9 +32,9 @@ class PretendedNetworks:
         return Activity(active.astype(np.float32), active, active.max(axis=1).astype(np.float32), HALF)
 
     def attribute(self, levels, note, line_up):
-        return Ownership(np.zeros((len(line_up), 88, 1), dtype=np.float16), tuple(line_up))
+        return Ownership(note, np.zeros((len(line_up), 88, 1), dtype=np.float16), tuple(line_up))
 
-    def separate(self, recording, activity, progress):
+    def separate(self, recording, activity, ownership, progress):
         progress(0.5)
         share = Audio(recording.samples * 0.75, recording.rate_hz)
         return Stems({"violin": share}, Audio(recording.samples * 0.25, recording.rate_hz))

@@ -85,14 +85,14 @@ def test_other_frames_are_refused(attribution: Attribution) -> None:
         attribution.attribute(levels_of(90), np.zeros((91, 88), np.float32), ("violin", "horn"))
 
 
-def owned(*lasting: tuple[int, int, int], blocks: int, players: int = 3) -> tuple[Ownership, FloatArray]:
-    """(player, first block, last block): a note each, on a pitch of their own, and the posteriorgram of all."""
+def owned(*lasting: tuple[int, int, int], blocks: int, players: int = 3) -> Ownership:
+    """(player, first block, last block): a note each, on a pitch of their own."""
     log_share = np.full((players, 88, blocks), -5.0, dtype=np.float16)
     note = np.zeros((blocks * BLOCK_FRAMES, 88), dtype=np.float32)
     for player, start, stop in lasting:
         log_share[player, 30 + player, start:stop] = 0
         note[start * BLOCK_FRAMES : stop * BLOCK_FRAMES, 30 + player] = 0.9
-    return Ownership(log_share, KNOWN[:players]), note
+    return Ownership(note, log_share, KNOWN[:players])
 
 
 def everybody(blocks: int, players: int = 3) -> Activity:
@@ -101,31 +101,31 @@ def everybody(blocks: int, players: int = 3) -> Activity:
 
 
 def test_shares_are_those_of_the_notes() -> None:
-    ownership, note = owned((0, 0, 60), (1, 0, 40), blocks=100)
-    assert shares(ownership, note).tolist() == pytest.approx([0.6, 0.4, 0.0])
+    ownership = owned((0, 0, 60), (1, 0, 40), blocks=100)
+    assert shares(ownership).tolist() == pytest.approx([0.6, 0.4, 0.0])
 
 
 def test_who_gets_no_notes_is_not_there() -> None:
-    ownership, note = owned((0, 0, 60), (1, 0, 40), blocks=100)
-    assert without_idle(everybody(100), ownership, note).present == ("piano", "violin")
+    ownership = owned((0, 0, 60), (1, 0, 40), blocks=100)
+    assert without_idle(everybody(100), ownership).present == ("piano", "violin")
 
 
 def test_a_late_entry_is_not_voted_down_by_what_came_before() -> None:
     # ten minutes of piano, and a horn in the last
-    ownership, note = owned((0, 0, 5740), (1, 0, 5740), (2, 5500, 5740), blocks=5740)
-    assert without_idle(everybody(5740), ownership, note).present == KNOWN
+    ownership = owned((0, 0, 5740), (1, 0, 5740), (2, 5500, 5740), blocks=5740)
+    assert without_idle(everybody(5740), ownership).present == KNOWN
 
 
 def test_where_no_notes_are_heard_nobody_is_judged_by_them() -> None:
-    ownership, note = owned(blocks=20)
-    assert without_idle(everybody(20), ownership, note).present == KNOWN
+    ownership = owned(blocks=20)
+    assert without_idle(everybody(20), ownership).present == KNOWN
 
 
 def test_a_soloist_and_nobody_at_all_stay_what_they_are() -> None:
-    alone, note = owned((0, 0, 20), blocks=20, players=1)
-    assert without_idle(everybody(20, 1), alone, note).present == ("piano",)
-    nobody, note = owned(blocks=20, players=0)
-    assert without_idle(everybody(20, 0), nobody, note).present == ()
+    alone = owned((0, 0, 20), blocks=20, players=1)
+    assert without_idle(everybody(20, 1), alone).present == ("piano",)
+    nobody = owned(blocks=20, players=0)
+    assert without_idle(everybody(20, 0), nobody).present == ()
 
 
 def test_the_shipped_network_gives_notes_to_the_line_up_alone() -> None:

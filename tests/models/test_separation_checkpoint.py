@@ -10,7 +10,7 @@ from demucs.htdemucs import HTDemucs  # noqa: E402
 
 from score_pipeline.errors import WeightsError  # noqa: E402
 from score_pipeline.separation.published import PublishedDemucs  # noqa: E402
-from score_pipeline.types import Activity, Audio  # noqa: E402
+from score_pipeline.types import Activity, Audio, Ownership  # noqa: E402
 
 
 def test_sources_become_instruments_and_everything_adds_up(monkeypatch):
@@ -21,7 +21,8 @@ def test_sources_become_instruments_and_everything_adds_up(monkeypatch):
     mixture = Audio(np.random.default_rng(0).standard_normal((1, 33075)).astype(np.float32) * 0.1, 22050)
     active = np.ones((2, 131), dtype=bool)
     activity = Activity(active.astype(np.float32), active, np.ones(2, dtype=np.float32), ("drums", "violin"))
-    stems = PublishedDemucs.load("small", threads=1).separate(mixture, activity)
+    ownership = Ownership(np.zeros((131, 88)), np.zeros((2, 88, 15), dtype=np.float16), activity.instruments)
+    stems = PublishedDemucs.load("small", threads=1).separate(mixture, activity, ownership)
     assert asked == ["small"]
     assert set(stems) == {"drums", "violin"}
     assert np.abs(stems["drums"].samples - stems["violin"].samples).max() > 1e-4

@@ -161,7 +161,7 @@ def test_a_note_is_whose_it_sounds_like_while_it_lasts():
     log_share = np.full((2, 88, 20), -9.0, dtype=np.float16)
     log_share[0, 60 - 21] = 0
     log_share[1, 60 - 21, :2] = 0  # the horn's sound before the note ends, the viola's all the time
-    ownership = Ownership(log_share, ("viola", "horn"))
+    ownership = Ownership(np.zeros((FRAMES, 88)), log_share, ("viola", "horn"))
     heard = Candidates(np.array([0]), np.array([36]), np.array([60]), np.ones(1, dtype=bool))
     evidence = gather(
         heard, witness(tone(60), (60,)), [None, None], ("horn", "viola"), always("horn", "viola"), ownership

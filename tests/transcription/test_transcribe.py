@@ -58,7 +58,8 @@ def activity(*instruments: str) -> Activity:
 
 
 def undecided(*instruments: str) -> Ownership:
-    return Ownership(np.zeros((len(instruments), 88, FRAMES // 9 + 1), dtype=np.float16), instruments)
+    nothing = np.zeros((len(instruments), 88, FRAMES // 9 + 1), dtype=np.float16)
+    return Ownership(np.zeros((FRAMES, 88)), nothing, instruments)
 
 
 def silence() -> Audio:
