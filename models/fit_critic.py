@@ -4,7 +4,7 @@ Endless simulated performances (`models.rhythm_takes`) of stretches of scores. T
 others of the same notes: other levels, other meters, other first beats, bars that slip on the way; for some, readings
 that the search finds stand among each other. The network learns to give the largest share to what is worth most, by
 `ranking.agreement` with the truth (cross entropy). A tenth of the works is kept apart; the card reports on it. Run it
-after `models.fit_listener`; takes half an hour on one core, with a checkpoint from which it goes on if it was stopped.
+after `models.fit_listener`; takes an hour and a half on two cores, with a checkpoint from which a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import relu
+from torch.utils.data import DataLoader, Dataset
 
 from models.fit_rhythm import add_sources, tenth
 from models.rhythm_card import write_tables
@@ -32,25 +33,25 @@ from score_pipeline.rhythm.critic import N_PLACE, Critic, attack_rows, critic_fr
 from score_pipeline.rhythm.listener import load_listener
 from score_pipeline.rhythm.metrical import Player, Reading, search
 from score_pipeline.rhythm.priors import METERS, load_priors
-from score_pipeline.rhythm.ranking import agreement, candidates, choose
+from score_pipeline.rhythm.ranking import TIMING, agreement, candidates, choose
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-STEPS, BATCH, READINGS = 3500, 8, 24
+STEPS, BATCH, READINGS = 4500, 8, 40
 """Steps of training, excerpts of each, readings of an excerpt."""
 RATE, WARM_UP, AVERAGE = 2e-3, 100, 0.998
 """Learning rate at its highest, steps until then, and how slowly the weights that ship follow."""
 SHARPNESS = 12.0
 """How much more of the share a reading is to get that is worth more, as the factor of a softmax."""
-SEARCHED = 0.08
-"""Share of the excerpts whose readings are those of a search, not the true one's relatives."""
-BEST_OF_SEARCH = 8
+SEARCHED = 0.4
+"""Share of the excerpts whose readings are those of a search, as in use, and not the true one's relatives."""
+BEST_OF_SEARCH = 6
 """Readings of a search that are sure to be among those learnt from, those worth most."""
 SLIPS = 2
 """Readings that lose or gain something on the way."""
-CHANNELS, LAYERS, HIDDEN = 48, 3, 64
+CHANNELS, LAYERS, HIDDEN = 64, 3, 64
 CHECKED = 150
 """Excerpts of scores kept apart that are looked at along the way."""
 CHECK_EVERY = 500
@@ -60,10 +61,11 @@ EXCERPTS_APART = 120
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Readings of one excerpt and what each is worth (1 for the truth)."""
+    """Readings of one excerpt, log likelihoods per attack of their timing, and what each is worth (1 for the truth)."""
 
     attacks: Attacks
     readings: list[Reading]
+    timing: Floats
     worth: Floats
     meter: Meter
 
@@ -105,12 +107,12 @@ def case_of(sheet: Sheet, rng: np.random.Generator) -> Case | None:
         return None
     truth = found.truth
     if rng.random() < SEARCHED:
-        readings = searched_readings(found, READINGS - 1, BEST_OF_SEARCH, rng)
-        readings += [truth] if rng.random() < 0.5 else []
+        readings, timing = searched_readings(found, READINGS, BEST_OF_SEARCH, rng)
     else:
         readings = [truth, *false_readings(truth, READINGS - 1, SLIPS, rng)]
+        timing = np.zeros(len(readings))
     worth = agreement([truth, *readings], found.attacks.time_s)[0, 1:]
-    return Case(found.attacks, readings, worth, truth.meter)
+    return Case(found.attacks, readings, timing, worth, truth.meter)
 
 
 class Network(torch.nn.Module):
@@ -153,7 +155,8 @@ class Network(torch.nn.Module):
         for layer in self.bar_conv:
             y = y + relu(layer(self.drop(y))) * inside
         whole = torch.cat([y.sum(dim=2) / inside.sum(dim=2), y.amax(dim=2)], dim=1).float()
-        return self.out(relu(self.hidden(self.drop_whole(whole)))).reshape(excerpts, readings).float()
+        logits = self.out(relu(self.hidden(self.drop_whole(whole)))).reshape(excerpts, readings).float()
+        return logits + batch.timing
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +164,15 @@ class Batch:
     """Cases side by side.
 
     `seen` (cases, attacks, features), `places` (cases, readings, attacks, N_PLACE), `number` of the bar (cases,
-    readings, attacks), `there` (cases, attacks), `wanted` (cases, readings): logits, -1e9 where there is no reading.
+    readings, attacks), `there` (cases, attacks), `timing` and `wanted` (cases, readings): logits to add and to reach,
+    -1e9 where there is no reading.
     """
 
     seen: torch.Tensor
     places: torch.Tensor
     number: torch.Tensor
     there: torch.Tensor
+    timing: torch.Tensor
     wanted: torch.Tensor
 
 
@@ -176,15 +181,39 @@ def batch_of(cases: Sequence[Case], mean: Floats, scale: Floats) -> Batch:
     size = (len(cases), max(len(case.readings) for case in cases), max(len(case.attacks) for case in cases))
     seen = np.zeros((size[0], size[2], len(mean) + 12), np.float32)
     places, number = np.zeros((*size, N_PLACE), np.float32), np.zeros(size, np.int64)
-    there, wanted = np.zeros((size[0], size[2]), bool), np.full(size[:2], -1e9, np.float32)
+    there, timing = np.zeros((size[0], size[2]), bool), np.zeros(size[:2], np.float32)
+    wanted = np.full(size[:2], -1e9, np.float32)
     for row, case in enumerate(cases):
         n = len(case.attacks)
         seen[row, :n], there[row, :n] = attack_rows(case.attacks, mean, scale), True
         wanted[row, : len(case.worth)] = SHARPNESS * case.worth
+        timing[row, : len(case.worth)] = TIMING * (case.timing - case.timing.max())
         for column, reading in enumerate(case.readings):
             found = place_rows(case.attacks, reading.meter, reading.tick, load_priors())
             places[row, column, :n], number[row, column, :n] = found
-    return Batch(*(torch.from_numpy(array) for array in (seen, places, number, there, wanted)))
+    return Batch(*(torch.from_numpy(array) for array in (seen, places, number, there, timing, wanted)))
+
+
+class Batches(Dataset[Batch]):
+    """The batch of each step, made anew; the same step gives the same batch.
+
+    A collection of scores is drawn from as often as the root of its size says: large ones are all of one kind.
+    """
+
+    def __init__(self, pools: Sequence[Sequence[Sheet]], mean: Floats, scale: Floats) -> None:
+        self._pools, self._mean, self._scale = pools, mean, scale
+        share = np.sqrt([len(pool) for pool in pools])
+        self._share = share / share.sum()
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([step, 5])
+        cases: list[Case] = []
+        while len(cases) < BATCH:
+            pool = self._pools[int(rng.choice(len(self._pools), p=self._share))]
+            case = case_of(pool[int(rng.integers(len(pool)))], rng)
+            if case is not None:
+                cases.append(case)
+        return batch_of(cases, self._mean, self._scale)
 
 
 def loss_of(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -196,10 +225,7 @@ def loss_of(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 def fit(
     pools: Sequence[Sequence[Sheet]], apart: Sequence[Sheet], steps: int, checkpoint: Path | None
 ) -> tuple[dict[str, Floats], dict[str, float]]:
-    """The tables of `Critic` without `sure`, and how they do on scores kept apart; seeded step by step.
-
-    A collection of scores is drawn from as often as the root of its size says: large ones are all of one kind.
-    """
+    """The tables of `Critic` without `sure`, and how they do on scores kept apart; seeded step by step."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     heard = load_listener()
@@ -207,8 +233,6 @@ def fit(
     network = Network(len(mean) + 12)
     average = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.02)
-    share = np.sqrt([len(pool) for pool in pools])
-    share /= share.sum()
     start = 0
     if checkpoint is not None and checkpoint.exists():
         stored = torch.load(checkpoint)
@@ -218,15 +242,8 @@ def fit(
         start = stored["step"]
     checked = [case for k in range(CHECKED) if (case := case_of(apart[k % len(apart)], np.random.default_rng([k, 3])))]
     recent: list[float] = []
-    for step in range(start, steps):
-        rng = np.random.default_rng([step, 5])
-        cases: list[Case] = []
-        while len(cases) < BATCH:
-            pool = pools[int(rng.choice(len(pools), p=share))]
-            case = case_of(pool[int(rng.integers(len(pool)))], rng)
-            if case is not None:
-                cases.append(case)
-        batch = batch_of(cases, mean, scale)
+    made = DataLoader(Batches(pools, mean, scale), batch_size=None, sampler=range(start, steps), num_workers=1)
+    for step, batch in enumerate(made, start):
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
         with torch.autocast("cpu", torch.bfloat16):

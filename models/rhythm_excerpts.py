@@ -15,6 +15,7 @@ from score_pipeline.rhythm.metrical import Player, Reading, search
 from score_pipeline.rhythm.priors import METERS, TICKS, bar_ticks, load_priors
 from score_pipeline.rhythm.ranking import agreement, candidates, relatives
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SHORTEST, LONGEST = 40, 300
@@ -49,12 +50,16 @@ def played_excerpt(sheet: Sheet, rng: np.random.Generator) -> Excerpt | None:
     return Excerpt(played.attacks.at(part), Reading(true, place, 1.0, 0.0, 0.0), played, part)
 
 
-def searched_readings(of: Excerpt, count: int, best: int, rng: np.random.Generator) -> list[Reading]:
-    """`count` readings that would be chosen from in use, a search's and their relatives: the `best` ones and others."""
+def searched_readings(of: Excerpt, count: int, best: int, rng: np.random.Generator) -> tuple[list[Reading], Floats]:
+    """`count` readings that would be chosen from in use, a search's and their relatives: the `best` ones and others.
+
+    With the log likelihood per attack of their timing.
+    """
     time_s = of.attacks.time_s
-    found, _ = candidates(search(time_s, of.heard(), load_priors(), METERS, Player()), METERS)
+    found, timing = candidates(search(time_s, of.heard(), load_priors(), METERS, Player()), METERS)
     order = np.argsort(-agreement([of.truth, *found], time_s)[0, 1:], kind="stable")
-    return [found[int(index)] for index in (*order[:best], *rng.permutation(order[best:])[: count - best])]
+    kept = np.concatenate([order[:best], rng.permutation(order[best:])[: count - best]])
+    return [found[index] for index in kept.tolist()], timing[kept]
 
 
 def false_readings(truth: Reading, count: int, slips: int, rng: np.random.Generator) -> list[Reading]:

@@ -81,8 +81,8 @@ class Weights:
 
     Those above `activity` are round numbers near a conditional logit fitted to 160 rendered clips whose stems were
     spoiled in eight ways (bleed, tiles given to the wrong player, soft masks with correlated errors), tempered for
-    separators that are wrong in ways of their own; what stems say was halved when `timbre` came to speak for much of
-    it. The last three describe neighbours and were set by hand.
+    separators that are wrong in ways of their own; what stems say counts a quarter of that since they follow the
+    notes' owners, who speak for themselves in `timbre`. The last three describe neighbours and were set by hand.
     """
 
     bias: float = -0.2
@@ -92,9 +92,9 @@ class Weights:
     duration: float = 0.3
     best_stem_note: float = 0.7
     best_stem_attack: float = 0.6
-    stem_note: float = 0.5
-    stem_attack: float = 0.3
-    share: float = 0.2
+    stem_note: float = 0.25
+    stem_attack: float = 0.15
+    share: float = 0.1
     register: float = 1.0
     activity: float = 0.4
     timbre: float = 1.2

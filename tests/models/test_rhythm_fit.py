@@ -15,6 +15,7 @@ from models.rhythm_takes import play, sheet_of  # noqa: E402
 from score_pipeline.rhythm.critic import critic_from  # noqa: E402
 from score_pipeline.rhythm.listener import PERIODS_S, listener_from, log_softmax  # noqa: E402
 from score_pipeline.rhythm.priors import METERS, load_priors  # noqa: E402
+from score_pipeline.rhythm.ranking import TIMING  # noqa: E402
 from score_pipeline.types import Meter  # noqa: E402
 from tests.models.test_rhythm_takes import waltz_with_a_pickup  # noqa: E402
 
@@ -72,6 +73,7 @@ def test_numpy_prefers_what_torch_prefers() -> None:
     with torch.no_grad():
         expected = network(fit_critic.batch_of([case], mean, scale))[0].numpy()
     found = critic.logits(case.attacks, case.readings, load_priors())
+    found += TIMING * (case.timing - case.timing.max())  # as `ranking.rank` does
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
