@@ -30,7 +30,7 @@ WEIGHTS_NAME = "attribution"
 WINDOW_BLOCKS = 96
 """What the network hears at once, ten seconds as in training; every moment is heard in two windows."""
 
-LEAST_OF_EQUAL = 1 / 3
+LEAST_OF_EQUAL = 0.25
 """Whoever has less than this part of an equal share of the notes is not there; measured on real players' mixtures."""
 
 SHARE_WINDOW_S = 60.0
