@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from models.detection.examples import LABELS
-from models.detection.scenes import Drawn
-from models.export_attribution import export
-from models.networks.attribution import Attribution, AttributionConfig
-from models.train_attribution import FRAMES, Batch, loss, told
+torch = pytest.importorskip("torch")
+
+from models.detection.examples import LABELS  # noqa: E402
+from models.detection.scenes import Drawn  # noqa: E402
+from models.export_attribution import export  # noqa: E402
+from models.networks.attribution import Attribution, AttributionConfig  # noqa: E402
+from models.train_attribution import FRAMES, Batch, loss, told  # noqa: E402
 
 CONFIG = AttributionConfig(LABELS, width=8)
 
