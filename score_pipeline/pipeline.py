@@ -147,7 +147,7 @@ def convert(
         grid=grid,
         quantised=tuple(quantised),
         score=score,
-        warnings=tuple(_warnings(duration_s, peak, heard, grid, score)),
+        warnings=tuple(_warnings(duration_s, peak, heard, grid, score, settings.detection)),
         seconds=clock.seconds,
         models=dict(models.checksums),
     )
@@ -235,7 +235,9 @@ def _peak(recording: Audio) -> float:
     return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
 
 
-def _warnings(duration_s: float, peak: float, heard: Heard, grid: BeatGrid, score: Score) -> Iterator[str]:
+def _warnings(
+    duration_s: float, peak: float, heard: Heard, grid: BeatGrid, score: Score, detection: DetectionSettings
+) -> Iterator[str]:
     """Everything a user should know before trusting the result, one sentence each."""
     if peak == 0:
         yield "The recording is digital silence, so no parts were written."
@@ -250,6 +252,8 @@ def _warnings(duration_s: float, peak: float, heard: Heard, grid: BeatGrid, scor
     silent = [key for key in heard.activity.present if key not in {track.instrument for track in heard.tracks}]
     if heard.tracks and silent:
         yield f"Heard but without a note: {', '.join(silent)}."
+    if len(heard.tracks) > 1 and detection.instruments is None:
+        yield "Who plays is a guess; if somebody is missing or was invented, name the players with --instruments."
     if heard.tracks and grid.confidence < UNSURE_BEAT:
         yield "The beat is a guess; give --tempo, --meter and --downbeat, or --tempo-map, for better bars."
     if score.doubtful_bars:

@@ -61,6 +61,13 @@ def test_most_notes_are_those_that_were_played(conversion: Conversion, tmp_path:
     assert found.blind.f1 > 0.5
 
 
+def test_who_plays_is_called_a_guess_unless_it_was_said(conversion: Conversion, opening: Path, models: Models):
+    guessed = convert(opening, Settings(), models)
+    assert len(guessed.heard.tracks) > 1
+    assert any("--instruments" in warning for warning in guessed.warnings)
+    assert not any("--instruments" in warning for warning in conversion.warnings)
+
+
 def test_stems_and_residual_are_the_recording(conversion: Conversion, opening: Path):
     stems = conversion.heard.stems
     assert stems is not None
