@@ -9,9 +9,6 @@ answers with torch's. `--begun-from` says what the run's `--start` was, in words
 from __future__ import annotations
 
 import argparse
-import datetime
-import hashlib
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from typing import Any
 import torch
 
 from models.detection.examples import load_all
-from models.export_detection import real_sources, render_sources, seconds_per_label, shown_command, write_card
+from models.export_detection import heard_in_training, made, write_card
 from models.export_separation import OPSET
 from models.networks.attribution import ABSENT, Attribution
 from models.train_attribution import load_network
@@ -74,19 +71,12 @@ def export(network: Attribution, path: Path) -> float:
 
 def card(network: Attribution, state: dict[str, Any], arguments: argparse.Namespace, worst: float) -> dict[str, Any]:
     """Everything about the model."""
-    onnx = arguments.out / "model.onnx"
-    real = load_all(arguments.real)
     return {
         "name": runtime.WEIGHTS_NAME,
         "task": "whose note sounds: log-probability per instrument of a given line-up, pitch and block of nine frames",
         "architecture": f"timbre of every semitone through its harmonics, {network.config.width} channels; residual "
         "convolutions over time and over pitch; the line-up as an input (cf. Hung, Chen & Yang 2019)",
-        "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
-        "bytes": onnx.stat().st_size,
-        "parity_with_torch": worst,
-        "licence": "MIT for the weights; what they learned from is listed under training, each under its own terms",
-        "date": datetime.date.today().isoformat(),
-        "command": shown_command("models.export_attribution", sys.argv[1:]),
+        **made("models.export_attribution", arguments.out / "model.onnx", worst),
         **network.config.to_json(),
         "inputs": ["cqt (1, 88, frames), 0..1", "hsf (1, 88, frames)", "line_up (1, instruments), 0 or 1"],
         "figures": {
@@ -96,13 +86,7 @@ def card(network: Attribution, state: dict[str, Any], arguments: argparse.Namesp
         "training": {
             "steps": state["step"],
             "begun_from": arguments.begun_from,
-            "clips": sum(len(list(folder.glob("*.npz"))) for folder in arguments.renders),
-            "renders": render_sources(arguments.renders, arguments.data / "notes" / "manifest.csv"),
-            "scores": "public domain, CC0 and CC BY scores; random textures",
-            "real_seconds": seconds_per_label(real),
-            "real": real_sources(
-                [arguments.data / "real" / "index.csv", *arguments.index], {stored.name for stored in real}
-            ),
+            **heard_in_training(arguments.renders, load_all(arguments.real), arguments.data, arguments.index),
         },
     }
 

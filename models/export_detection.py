@@ -171,9 +171,34 @@ def seconds_per_label(real: Sequence[StoredExample]) -> dict[str, int]:
     return dict(seconds.most_common())
 
 
+def made(module: str, onnx: Path, worst: float) -> dict[str, Any]:
+    """What every card says of its file: checksum, size, difference from torch, licence, date, command."""
+    return {
+        "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
+        "bytes": onnx.stat().st_size,
+        "parity_with_torch": worst,
+        "licence": "MIT for the weights; what they learned from is listed under training, each under its own terms",
+        "date": datetime.date.today().isoformat(),
+        "command": shown_command(module, sys.argv[1:]),
+    }
+
+
+def heard_in_training(
+    renders: Sequence[Path], real: Sequence[StoredExample], data: Path, indexes: Sequence[Path]
+) -> dict[str, Any]:
+    """What a network listened to, and under which licences, for its card; lists of `data` and further `indexes`."""
+    return {
+        "clips": sum(len(list(folder.glob("*.npz"))) for folder in renders),
+        "renders": render_sources(renders, data / "notes" / "manifest.csv"),
+        "scores": "public domain, CC0 and CC BY scores; random textures",
+        "real_seconds": seconds_per_label(real),
+        "real": real_sources([data / "real" / "index.csv", *indexes], {stored.name for stored in real}),
+    }
+
+
 def card(networks: Sequence[Detector], arguments: argparse.Namespace, worst: float) -> dict[str, Any]:
     """Everything about the model but its thresholds."""
-    onnx, network = arguments.out / "model.onnx", networks[0]
+    network = networks[0]
     real = [stored for folder in arguments.real for stored in load_all(folder)]
     return {
         "name": runtime.WEIGHTS_NAME,
@@ -181,12 +206,7 @@ def card(networks: Sequence[Detector], arguments: argparse.Namespace, worst: flo
         "architecture": f"{len(networks)} x Hung & Yang (ISMIR 2018) CQT + HSF residual network over time, "
         f"{network.config.channels} channels, on {network.config.timbre} timbre channels per semitone; bidirectional "
         f"GRU of 2 x {network.config.recurrent}; in training also whose note sounds (Hung, Chen & Yang 2019)",
-        "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
-        "bytes": onnx.stat().st_size,
-        "parity_with_torch": worst,
-        "licence": "MIT for the weights; what they learned from is listed under training, each under its own terms",
-        "date": datetime.date.today().isoformat(),
-        "command": shown_command("models.export_detection", sys.argv[1:]),
+        **made("models.export_detection", arguments.out / "model.onnx", worst),
         "features": feature_numbers(networks),
         "instruments": list(network.config.instruments),
         "output_frames": OUTPUT_FRAMES,
@@ -195,13 +215,7 @@ def card(networks: Sequence[Detector], arguments: argparse.Namespace, worst: flo
         "thresholds_from": THRESHOLDS_FROM,
         "training": {
             "runs": [json.loads((run / "config.json").read_text(encoding="utf-8")) for run in arguments.run],
-            "clips": sum(len(list(folder.glob("*.npz"))) for folder in arguments.renders),
-            "renders": render_sources(arguments.renders, arguments.data / "notes" / "manifest.csv"),
-            "scores": "public domain, CC0 and CC BY scores; random textures",
-            "real_seconds": seconds_per_label(real),
-            "real": real_sources(
-                [arguments.data / "real" / "index.csv", *arguments.index], {stored.name for stored in real}
-            ),
+            **heard_in_training(arguments.renders, real, arguments.data, arguments.index),
             "teachers": TEACHERS if network.config.taught or network.config.tagged else [],
         },
     }
