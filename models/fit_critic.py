@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import relu
 from torch.utils.data import DataLoader, Dataset
 
+from models.checkpoint import follow, write_state
 from models.fit_rhythm import add_sources, tenth
 from models.rhythm_card import write_tables
 from models.rhythm_excerpts import false_readings, played_excerpt, searched_readings
@@ -253,10 +254,7 @@ def fit(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        follow = max(1 - AVERAGE, 9 / (10 + step))
-        with torch.no_grad():
-            for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-                slow.lerp_(fast, follow)
+        follow(average, network, AVERAGE, step)
         recent.append(float(loss.detach()))
         if step % CHECK_EVERY == CHECK_EVERY - 1:
             told = checked_figures(average, checked, mean, scale)
@@ -267,18 +265,16 @@ def fit(
 
 
 def keep(path: Path, network: Network, average: Network, optimiser: torch.optim.Optimizer, step: int) -> None:
-    """Write a checkpoint; a file that exists is complete."""
-    part = path.with_suffix(".part")
-    torch.save(
+    """Write a checkpoint."""
+    write_state(
         {
             "network": network.state_dict(),
             "average": average.state_dict(),
             "optimiser": optimiser.state_dict(),
             "step": step,
         },
-        part,
+        path,
     )
-    part.replace(path)
 
 
 def checked_figures(network: Network, cases: Sequence[Case], mean: Floats, scale: Floats) -> dict[str, float]:

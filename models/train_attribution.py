@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from models.checkpoint import follow, write_log, write_state
 from models.detection.examples import LABELS, StoredExample, load_all
 from models.detection.scenes import FAMILIES, Clip, Drawn, Mixing, Stage, clips
 from models.detection.sounds import BoolArray
@@ -178,11 +178,7 @@ class Run:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
-        follow = 1 - min(AVERAGE, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            state = self.network.state_dict()
-            for name, slow in self.averaged.state_dict().items():
-                slow.lerp_(state[name], follow) if slow.is_floating_point() else slow.copy_(state[name])
+        follow(self.averaged, self.network, AVERAGE, self.step)
         return float(value.detach())
 
     @torch.no_grad()
@@ -212,26 +208,17 @@ class Run:
             "log": self.log,
             "config": self.network.config.to_json(),
         }
-        _write(state, self.folder / "last.pt")
+        write_state(state, self.folder / "last.pt")
         if self.log[-1]["apart_loss"] == min(entry["apart_loss"] for entry in self.log):
             kept = {key: state[key] for key in ("averaged", "step", "log", "config")}
-            _write(kept, self.folder / "best.pt")
-        with (self.folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.log[0])
-            writer.writeheader()
-            writer.writerows(self.log)
+            write_state(kept, self.folder / "best.pt")
+        write_log(self.log, self.folder / "log.csv")
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.log = state["step"], state["log"]
-
-
-def _write(state: Any, path: Path) -> None:
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)
 
 
 def load_network(path: Path) -> tuple[Attribution, dict[str, Any]]:

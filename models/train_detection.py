@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.checkpoint import follow, write_log, write_state
 from models.detection import tagger, teacher
 from models.detection.examples import LABELS, StoredExample, load_all
 from models.detection.metrics import THRESHOLDS
@@ -348,19 +347,8 @@ class Run:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
-        self._follow()
+        follow(self.averaged, self.network, self.training.average, self.step)
         return tuple(value.item() for value in losses)
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Moves the averaged weights; early on the average is short."""
-        share = min(self.training.average, (1 + self.step) / (10 + self.step))
-        state = self.network.state_dict()
-        for name, value in self.averaged.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(state[name], 1 - share)
-            else:
-                value.copy_(state[name])
 
     def _save(self) -> None:
         state = {
@@ -373,12 +361,9 @@ class Run:
         }
         if self.log[-1]["dev_macro_f1"] > self.best:
             self.best = state["best"] = self.log[-1]["dev_macro_f1"]
-            _write(self.averaged.state_dict(), self.folder / "best.pt")
-        _write(state, self.folder / "last.pt")
-        with (self.folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.log[0])
-            writer.writeheader()
-            writer.writerows(self.log)
+            write_state(self.averaged.state_dict(), self.folder / "best.pt")
+        write_state(state, self.folder / "last.pt")
+        write_log(self.log, self.folder / "log.csv")
         plot(self.log, self.folder / "loss.png")
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -386,12 +371,6 @@ class Run:
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best, self.log = state["step"], state["best"], state["log"]
-
-
-def _write(state: Any, path: Path) -> None:
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
 
 
 def plot(log: list[dict[str, float]], path: Path) -> None:
