@@ -76,7 +76,7 @@ train: $(TRAIN)/train.stamp
 		--split train --clips 320 --seconds 12 --seed 31
 	for kind in train chorales; do $(TPY) -m models.detection.examples --renders $(RUNS)/renders/$$kind --stems \
 		--out $(RUNS)/detection/$$kind --teacher $(DATA)/teachers || exit; done
-	$(TPY) -m models.detection.examples --renders $(RUNS)/renders/dev \
+	$(TPY) -m models.detection.examples --renders $(RUNS)/renders/dev --whole \
 		--out $(RUNS)/detection/dev --teacher $(DATA)/teachers
 	for folder in $(REAL); do $(TPY) -m models.detection.examples --real $$folder \
 		--out $(RUNS)/detection/real --teacher $(DATA)/teachers || exit; done
@@ -85,12 +85,17 @@ train: $(TRAIN)/train.stamp
 	$(TPY) -m models.train_detection --train $(RUNS)/detection/train $(RUNS)/detection/chorales \
 		--real $(RUNS)/detection/real $(RUNS)/detection/encounters \
 		--dev $(RUNS)/detection/dev --run $(RUNS)/detection/run --steps 11000
+	$(TPY) -m models.detection.band_scenes --real $(REAL) --renders $(RUNS)/renders/train $(RUNS)/renders/chorales \
+		--teacher $(DATA)/teachers --scenes 30000 --seed 1 --out $(RUNS)/bands/train
+	$(TPY) -m models.detection.band_scenes --renders $(RUNS)/renders/dev --scenes 600 --seed 77 \
+		--out $(RUNS)/bands/held
+	$(TPY) -m models.train_full_band --scenes $(RUNS)/bands/train --apart $(RUNS)/bands/held --run $(RUNS)/full_band
 	$(TPY) -m models.train_attribution --train $(RUNS)/detection/train $(RUNS)/detection/chorales \
 		--real $(RUNS)/detection/real --run $(RUNS)/attribution
 	$(TPY) -m models.train_separation --renders $(RUNS)/renders --real $(DATA)/real --out $(RUNS)/separation/run \
 		--minutes $(MINUTES)
-	$(TPY) -m models.export_detection --run $(RUNS)/detection/run --real $(RUNS)/detection/real \
-		--dev $(RUNS)/detection/dev --renders $(RUNS)/renders/train $(RUNS)/renders/chorales --data $(DATA) \
+	$(TPY) -m models.export_detection --run $(RUNS)/detection/run --full-band $(RUNS)/full_band \
+		--scenes $(RUNS)/bands/train --real $(RUNS)/detection/real --dev $(RUNS)/detection/dev --renders $(RUNS)/renders/train $(RUNS)/renders/chorales --data $(DATA) \
 		--out models/weights/detector
 	$(TPY) -m models.export_attribution --run $(RUNS)/attribution --real $(RUNS)/detection/real \
 		--renders $(RUNS)/renders/train $(RUNS)/renders/chorales --data $(DATA)

@@ -37,8 +37,9 @@ from models.detection.teacher import Teacher
 from models.detection.thresholds import Choice, for_renders, judged_example, judged_recording
 from score_pipeline import weights
 from score_pipeline.detection.attribution import Attribution, pitched, without_idle
-from score_pipeline.detection.detector import Detector, DetectorCard, decide, notes_at_once
-from score_pipeline.features.cqt import audible, log_cqt
+from score_pipeline.detection.detector import Detector, DetectorCard, Features, decide, notes_at_once
+from score_pipeline.features.cqt import audible
+from score_pipeline.features.mel import log_mel
 from score_pipeline.features.posteriorgram import PitchModel
 from score_pipeline.instruments import MUSICNET_SEVEN
 from score_pipeline.settings import DetectionSettings
@@ -52,14 +53,6 @@ LEFT_OUT = "thresholds of other groups"
 """The column of figures that thresholds chosen on the same recordings do not flatter."""
 
 MARK = ("<!-- detection: begin -->", "<!-- detection: end -->")
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Levels and note posteriorgram of a recording, (frames, 88) each."""
-
-    levels: FloatArray
-    note: FloatArray
 
 
 class FeatureCache:
@@ -82,11 +75,11 @@ class FeatureCache:
                 np.savez(file, allow_pickle=False, levels=computed.levels, note=computed.note.astype(np.float16))
             part.replace(path)
         with np.load(path) as file:
-            return Features(file["levels"], file["note"].astype(np.float32))
+            return Features(file["levels"], log_mel(audio), file["note"].astype(np.float32))
 
     def _compute(self, audio: Audio) -> Features:
         self._pitch = self._pitch or PitchModel.load()
-        return Features(log_cqt(audio), self._pitch.note(audio))
+        return Features.of(audio, self._pitch.note(audio))
 
 
 def rendered(folder: Path) -> Iterable[Recording]:
@@ -122,7 +115,7 @@ class Heard:
 
 def heard(detector: Detector, recording: Recording, features: Features) -> Heard:
     """Runs the network."""
-    return Heard(recording, features, detector.probability(features.levels, features.note))
+    return Heard(recording, features, detector.probability(features))
 
 
 def left_out(

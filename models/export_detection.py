@@ -1,12 +1,14 @@
 """Exports a trained detector: ONNX, parity with torch, thresholds, card.
 
-    python -m models.export_detection --run runs/detection/run --real runs/detection/real --dev runs/detection/dev \\
-        --held runs/detection/held --renders runs/renders/train --index REAL/index.csv --data DATA \\
+    python -m models.export_detection --run runs/detection/run --full-band runs/full_band \\
+        --scenes runs/bands/train --real runs/detection/real --dev runs/detection/dev_whole \\
+        --held runs/detection/held_whole --renders runs/renders/train --index REAL/index.csv --data DATA \\
         --out models/weights/detector
 
-The networks of several runs answer together. DATA holds `notes/manifest.csv`, `real/index.csv` (sources and licences
-for the card, to which --index adds) and `dev/`, which helps to choose thresholds (`models.detection.thresholds`), as do
-the examples of --held (encounters of real players nobody trained on) and every second one of --dev.
+The networks of several runs answer together, with the one that hears the whole band. DATA holds `notes/manifest.csv`,
+`real/index.csv` (sources and licences for the card, to which --index adds) and `dev/`, which helps to choose thresholds
+(`models.detection.thresholds`), as do the examples of --held (encounters of real players nobody trained on) and every
+second one of --dev, all made with --whole.
 """
 
 from __future__ import annotations
@@ -29,17 +31,21 @@ import numpy as np
 import torch
 
 from models.data.clips import StoredClip
+from models.detection.band_scenes import SHARD
 from models.detection.examples import StoredExample, load_all
 from models.detection.recordings import recordings
 from models.detection.scenes import real_kind
 from models.detection.thresholds import Choice, for_renders, judged_example, judged_recording
 from models.evaluate_detection import FeatureCache
-from models.networks.detection import OUTPUT_FRAMES, Answer, Detector
+from models.networks.detection import OUTPUT_FRAMES, Detector
+from models.networks.ensemble import Ensemble
 from models.train_detection import load_network
+from models.train_full_band import load_network as load_full_band
 from score_pipeline import weights
 from score_pipeline.detection import detector as runtime
 from score_pipeline.features.cqt import audible
-from score_pipeline.units import BLOCK_FRAMES, FRAME_RATE_HZ
+from score_pipeline.features.mel import N_BANDS
+from score_pipeline.units import BLOCK_FRAMES, FRAME_RATE_HZ, N_PITCHES
 
 PARITY = 1e-5
 """Greatest difference between torch and ONNX Runtime that is let through."""
@@ -58,24 +64,27 @@ THRESHOLDS_FROM = (
 )
 
 
-def export(networks: Sequence[Detector], path: Path) -> float:
+INPUTS = {"cqt": N_PITCHES, "hsf": N_PITCHES, "mel": N_BANDS}
+"""What the networks hear, and how many rows each has."""
+
+
+def export(ensemble: Ensemble, path: Path) -> float:
     """Writes the ONNX file; returns the greatest difference from torch over three lengths, ValueError if too great."""
-    answer = Answer(*networks).eval()
-    example = torch.rand(1, 88, 100 * BLOCK_FRAMES)
+    examples = tuple(torch.rand(1, rows, 100 * BLOCK_FRAMES) for rows in INPUTS.values())
     with warnings.catch_warnings():
         # the tracing exporter is deprecated; the other one needs onnxscript
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            answer,
-            (example, example),
+            ensemble,
+            examples,
             str(path),
-            input_names=["cqt", "hsf"],
+            input_names=list(INPUTS),
             output_names=["probability"],
-            dynamic_axes={"cqt": {2: "frames"}, "hsf": {2: "frames"}, "probability": {2: "outputs"}},
+            dynamic_axes={name: {2: "frames"} for name in INPUTS} | {"probability": {2: "outputs"}},
             opset_version=17,
             dynamo=False,
         )
-    worst = parity(answer, path)
+    worst = parity(ensemble, path)
     if worst > PARITY:
         raise ValueError(f"{path} differs from torch by {worst:.2e}")
     if path.stat().st_size > MAX_BYTES:
@@ -83,17 +92,17 @@ def export(networks: Sequence[Detector], path: Path) -> float:
     return worst
 
 
-def parity(answer: Answer, path: Path) -> float:
+def parity(ensemble: Ensemble, path: Path) -> float:
     """Greatest difference between torch and ONNX Runtime on random features of three lengths."""
     session = weights.open_session(path)
     worst = 0.0
     for blocks in (1, 57, 300):
         generator = torch.Generator().manual_seed(blocks)
-        cqt = torch.rand(1, 88, blocks * BLOCK_FRAMES, generator=generator)
-        hsf = 6 * torch.rand(1, 88, blocks * BLOCK_FRAMES, generator=generator) ** 4
+        heard = {name: torch.rand(1, rows, blocks * BLOCK_FRAMES, generator=generator) for name, rows in INPUTS.items()}
+        heard["hsf"] = 6 * heard["hsf"] ** 4
         with torch.no_grad():
-            expected = answer(cqt, hsf).numpy()
-        got = session.run(["probability"], {"cqt": cqt.numpy(), "hsf": hsf.numpy()})[0]
+            expected = ensemble(**heard).numpy()
+        got = session.run(["probability"], {name: array.numpy() for name, array in heard.items()})[0]
         worst = max(worst, float(np.abs(got - expected).max()))
     return worst
 
@@ -104,7 +113,11 @@ def feature_numbers(networks: Sequence[Detector]) -> dict[str, Any]:
     deviations = [(1 / network.get_buffer("scale")[:, 0]).tolist() for network in networks]
     return {
         **runtime.FEATURES,
-        "inputs": ["cqt (1, 88, frames), 0..1", "hsf (1, 88, frames), 0..hsf_order + 1"],
+        "inputs": [
+            "cqt (1, 88, frames), 0..1",
+            "hsf (1, 88, frames), 0..hsf_order + 1",
+            "mel (1, 128, frames), 0..1",
+        ],
         "pitch_model": "basic_pitch",
         "hsf_order": max(0, networks[0].config.hsf_order),
         "mean": [[round(value, 5) for value in mean] for mean in means],
@@ -184,28 +197,40 @@ def made(module: str, onnx: Path, worst: float) -> dict[str, Any]:
 
 
 def heard_in_training(
-    renders: Sequence[Path], real: Sequence[StoredExample], data: Path, indexes: Sequence[Path]
+    renders: Sequence[Path],
+    real: Sequence[StoredExample],
+    data: Path,
+    indexes: Sequence[Path],
+    also: Collection[str] = (),
 ) -> dict[str, Any]:
-    """What a network listened to, and under which licences, for its card; lists of `data` and further `indexes`."""
+    """What a network listened to, and under which licences, for its card; lists of `data` and further `indexes`.
+
+    `also` are names of further recordings.
+    """
     return {
         "clips": sum(len(list(folder.glob("*.npz"))) for folder in renders),
         "renders": render_sources(renders, data / "notes" / "manifest.csv"),
         "scores": "public domain, CC0 and CC BY scores; random textures",
         "real_seconds": seconds_per_label(real),
-        "real": real_sources([data / "real" / "index.csv", *indexes], {stored.name for stored in real}),
+        "real": real_sources([data / "real" / "index.csv", *indexes], {stored.name for stored in real} | set(also)),
     }
 
 
-def card(networks: Sequence[Detector], arguments: argparse.Namespace, worst: float) -> dict[str, Any]:
-    """Everything about the model but its thresholds."""
+def card(
+    networks: Sequence[Detector], full_band: dict[str, Any], arguments: argparse.Namespace, worst: float
+) -> dict[str, Any]:
+    """Everything about the model but its thresholds; `full_band` is the state its network was saved in."""
     network = networks[0]
+    scenes = [json.loads((folder / "sources.json").read_text(encoding="utf-8")) for folder in arguments.scenes]
+    scene_names = {name for sources in scenes for name in sources["real"]}
     real = [stored for folder in arguments.real for stored in load_all(folder)]
     return {
         "name": runtime.WEIGHTS_NAME,
         "task": "who plays when: probability per instrument and output frame",
         "architecture": f"{len(networks)} x Hung & Yang (ISMIR 2018) CQT + HSF residual network over time, "
         f"{network.config.channels} channels, on {network.config.timbre} timbre channels per semitone; bidirectional "
-        f"GRU of 2 x {network.config.recurrent}; in training also whose note sounds (Hung, Chen & Yang 2019)",
+        f"GRU of 2 x {network.config.recurrent}; in training also whose note sounds (Hung, Chen & Yang 2019); and a "
+        "convolutional network with a GRU on 128 mel bands",
         **made("models.export_detection", arguments.out / "model.onnx", worst),
         "features": feature_numbers(networks),
         "instruments": list(network.config.instruments),
@@ -215,7 +240,13 @@ def card(networks: Sequence[Detector], arguments: argparse.Namespace, worst: flo
         "thresholds_from": THRESHOLDS_FROM,
         "training": {
             "runs": [json.loads((run / "config.json").read_text(encoding="utf-8")) for run in arguments.run],
-            **heard_in_training(arguments.renders, real, arguments.data, arguments.index),
+            "full_band": {
+                "steps": full_band["step"],
+                "scenes": SHARD * sum(len(list(folder.glob("*.npz"))) for folder in arguments.scenes),
+                "real_minutes": max(sources["real_minutes"] for sources in scenes),
+                "log": full_band["log"],
+            },
+            **heard_in_training(arguments.renders, real, arguments.data, arguments.index, scene_names),
             "teachers": TEACHERS if network.config.taught or network.config.tagged else [],
         },
     }
@@ -231,7 +262,7 @@ def choice(
     heard = []
     for recording in recordings(recorded):
         features = cache.of(recording.audio)
-        answer = detector.probability(features.levels, features.note)
+        answer = detector.probability(features)
         one = judged_recording(detector.card, recording, answer, audible(features.levels))
         heard.append((recording.group, one))
     kinds = [for_renders(load_all(rendered)), *(load_all(folder) for folder in held)]
@@ -250,6 +281,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, nargs="+", required=True, help="folders of runs")
+    parser.add_argument("--full-band", type=Path, required=True, help="run of models.train_full_band")
+    parser.add_argument("--scenes", type=Path, required=True, nargs="+", help="what it was trained on, for the card")
     parser.add_argument("--real", type=Path, nargs="+", required=True, help="examples of real sound, for the card")
     parser.add_argument("--dev", type=Path, required=True, help="examples of held-out renders; half for thresholds")
     parser.add_argument("--held", type=Path, nargs="*", default=[], help="encounters of players not trained on")
@@ -262,8 +295,9 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     networks = [load_network(run, arguments.checkpoint) for run in arguments.run]
-    worst = export(networks, arguments.out / "model.onnx")
-    content = card(networks, arguments, worst)
+    full_band, state = load_full_band(arguments.full_band / "best.pt")
+    worst = export(Ensemble(full_band, *networks).eval(), arguments.out / "model.onnx")
+    content = card(networks, state, arguments, worst)
     detector = runtime.Detector(
         weights.open_session(arguments.out / "model.onnx"), runtime.DetectorCard.from_card(content)
     )

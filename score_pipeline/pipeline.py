@@ -188,15 +188,15 @@ def who_plays(
     Who is detected and gets hardly a note is not there, unless the user says so.
     """
     from score_pipeline.detection.attribution import pitched, without_idle
-    from score_pipeline.features.cqt import log_cqt
+    from score_pipeline.detection.detector import Features
 
-    levels = log_cqt(mixture)
-    activity = models.detector.detect(levels, note, settings)
-    ownership = models.attribution.attribute(levels, note, pitched(activity))
+    features = Features.of(mixture, note)
+    activity = models.detector.detect(features, settings)
+    ownership = models.attribution.attribute(features.levels, note, pitched(activity))
     if settings.instruments is None:
         detected, activity = activity, without_idle(activity, ownership)
         if activity.present != detected.present:
-            ownership = models.attribution.attribute(levels, note, pitched(activity))
+            ownership = models.attribution.attribute(features.levels, note, pitched(activity))
     return activity, ownership
 
 

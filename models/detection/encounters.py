@@ -134,10 +134,11 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="folder of the teachers' ONNX files")
     parser.add_argument("--clips", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--whole", action="store_true", help="keep mel spectra too, to choose thresholds with")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    listener, cast = Listener(arguments.teacher), read_cast(arguments.real, arguments.renders)
+    listener, cast = Listener(arguments.teacher, arguments.whole), read_cast(arguments.real, arguments.renders)
     for index in range(arguments.clips):
         target = arguments.out / f"encounter_{index:05d}.npz"
         if not target.exists():

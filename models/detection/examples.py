@@ -26,6 +26,7 @@ from models.detection.tagger import Tagger
 from models.detection.teacher import ANSWER_FRAMES, Teacher
 from score_pipeline import audio as audio_io
 from score_pipeline.features.cqt import audible, log_cqt, reference_db
+from score_pipeline.features.mel import log_mel
 from score_pipeline.features.posteriorgram import PitchModel
 from score_pipeline.instruments import INSTRUMENTS
 from score_pipeline.types import Audio, FloatArray
@@ -68,7 +69,7 @@ class Example:
     `levels` float32 (frames, 88) dB; `pitch` float32 (frames, 88); `labels` bool (17, frames) or None if nobody knows
     who plays; `taught` float32 (7, frames // 9) is the teacher's answer, None if it was not asked. `unsure` bool (17,):
     rows of `labels` in which True says that the instrument plays in the recording, but not when. `tagged` float32
-    (14, windows) is the tagger's answer.
+    (14, windows) is the tagger's answer. `mel` float32 (frames, 128) dB is kept of what the detector is asked about.
     """
 
     levels: FloatArray
@@ -77,13 +78,16 @@ class Example:
     taught: FloatArray | None
     unsure: NDArray[np.bool_] | None = None
     tagged: FloatArray | None = None
+    mel: FloatArray | None = None
 
     def save(self, path: Path) -> None:
         """Writes a compressed .npz: levels in half decibels, posteriors in 1/255."""
         arrays: dict[str, NDArray[Any]] = {
-            "levels": np.round((_HIGHEST_DB - self.levels) / _LEVEL_STEP_DB).clip(0, 255).astype(np.uint8),
+            "levels": _bytes_of(self.levels),
             "pitch": np.round(self.pitch * 255).astype(np.uint8),
         }
+        if self.mel is not None:
+            arrays["mel"] = _bytes_of(self.mel)
         if self.labels is not None:
             arrays["labels"] = self.labels
         if self.taught is not None:
@@ -98,6 +102,10 @@ class Example:
         part.replace(path)
 
 
+def _bytes_of(levels: FloatArray) -> NDArray[np.uint8]:
+    return np.round((_HIGHEST_DB - levels) / _LEVEL_STEP_DB).clip(0, 255).astype(np.uint8)
+
+
 @dataclass(frozen=True, eq=False)
 class StoredExample:
     """An example as it lies in memory: bytes, unpacked when it is drawn."""
@@ -109,6 +117,7 @@ class StoredExample:
     taught: NDArray[np.uint8] | None
     unsure: NDArray[np.bool_] | None = None
     tagged: NDArray[np.float16] | None = None
+    mel: NDArray[np.uint8] | None = None
 
     @staticmethod
     def load(path: Path) -> StoredExample:
@@ -122,6 +131,7 @@ class StoredExample:
                 file.get("taught"),
                 file.get("unsure"),
                 file.get("tagged"),
+                file.get("mel"),
             )
 
     def __len__(self) -> int:
@@ -139,13 +149,17 @@ class StoredExample:
             taught=None
             if self.taught is None
             else self.taught[:, start // ANSWER_FRAMES : stop // ANSWER_FRAMES] * np.float32(1 / 255),
+            mel=None
+            if self.mel is None
+            else np.float32(_HIGHEST_DB) - self.mel[start:stop] * np.float32(_LEVEL_STEP_DB),
         )
 
 
 class Listener:
-    """Audio -> features, with the networks that takes opened once."""
+    """Audio -> features, with the networks that takes opened once; `whole` keeps the mel spectrum of examples."""
 
-    def __init__(self, teacher_folder: Path | None) -> None:
+    def __init__(self, teacher_folder: Path | None, whole: bool = False) -> None:
+        self._whole = whole
         self._pitch = PitchModel.load()
         self._teacher = Teacher(teacher_folder) if teacher_folder else None
         self._tagger = Tagger(teacher_folder) if teacher_folder else None
@@ -159,6 +173,7 @@ class Listener:
             labels,
             taught=self._teacher.probability(levels) if self._teacher else None,
             tagged=self._tagger.logits(audio) if self._tagger else None,
+            mel=log_mel(audio) if self._whole else None,
         )
 
     def untaught(self, audio: Audio, labels: NDArray[np.bool_] | None) -> Example:
@@ -298,10 +313,11 @@ def main() -> None:
     parser.add_argument("--stems", action="store_true", help="of renders, every player's features as well")
     parser.add_argument("--real", type=Path, help="folder of real recordings, one folder per instrument")
     parser.add_argument("--teacher", type=Path, help="folder of the teacher's ONNX file")
+    parser.add_argument("--whole", action="store_true", help="keep mel spectra too, to choose thresholds with")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    listener = Listener(arguments.teacher)
+    listener = Listener(arguments.teacher, arguments.whole)
     if arguments.renders:
         write_renders(arguments.renders, arguments.out, listener, arguments.stems)
     if arguments.real:

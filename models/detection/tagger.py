@@ -26,6 +26,8 @@ CLASSES: dict[str, int] = {
 INSTRUMENTS: tuple[str, ...] = tuple(CLASSES)
 """Rows of its answer."""
 
+N_CLASSES = 527
+
 MODEL_FILE = "mn04_as.onnx"
 
 WINDOW_FRAMES = 342
@@ -49,14 +51,18 @@ class Tagger:
         self._session = weights.open_session(folder / MODEL_FILE)
 
     def logits(self, audio: Audio) -> FloatArray:
-        """Its answer to a recording: (14, windows), window i covering frames 171 i to 171 i + 341 of the clock.
+        """Its answer to a recording about our instruments, (14, windows), as `everything`."""
+        return self.everything(audio)[list(CLASSES.values())]
+
+    def everything(self, audio: Audio) -> FloatArray:
+        """Its answer to a recording: (527, windows), window i covering frames 171 i to 171 i + 341 of the clock.
 
         A recording shorter than a window has no answer.
         """
         frames = audio.duration_s * FRAME_RATE_HZ
         windows = int((frames - WINDOW_FRAMES) // HOP_FRAMES) + 1
         if windows < 1:
-            return np.zeros((len(CLASSES), 0), dtype=np.float32)
+            return np.zeros((N_CLASSES, 0), dtype=np.float32)
         samples = soxr.resample(audio.mono, audio.rate_hz, _RATE_HZ).astype(np.float32)
         peak = float(np.abs(samples).max())
         mel = log_mel(samples * np.float32(_PEAK / peak)) if peak > 0 else log_mel(samples)
@@ -65,8 +71,7 @@ class Tagger:
         answers = []
         for window in range(windows):
             start = min(round(window * HOP_FRAMES * per_frame), mel.shape[1] - length)
-            logits = self._session.run(["logits"], {"logmel": mel[None, :, start : start + length]})[0][0]
-            answers.append(logits[list(CLASSES.values())])
+            answers.append(self._session.run(["logits"], {"logmel": mel[None, :, start : start + length]})[0][0])
         return np.stack(answers, axis=1).astype(np.float32)
 
 

@@ -21,7 +21,7 @@ from models.detection.bars import MIXED_GROUPS
 from models.detection.examples import LABELS, Example, StoredExample
 from models.detection.metrics import THRESHOLDS
 from models.detection.recordings import BoolArray, Recording
-from score_pipeline.detection.detector import EVIDENCE_WINDOW_S, Detector, DetectorCard
+from score_pipeline.detection.detector import EVIDENCE_WINDOW_S, Detector, DetectorCard, Features
 from score_pipeline.detection.evidence import evidence, weighed
 from score_pipeline.features.cqt import audible
 from score_pipeline.types import FloatArray
@@ -63,10 +63,10 @@ def judged(card: DetectorCard, answer: FloatArray, heard: BoolArray, labels: Boo
 
 
 def judged_example(detector: Detector, example: Example) -> Judged:
-    """Of an example with labels; none is a ValueError."""
-    if example.labels is None:
-        raise ValueError("thresholds need labels")
-    answer = detector.probability(example.levels, example.pitch)
+    """Of an example with labels and a mel spectrum; none is a ValueError."""
+    if example.labels is None or example.mel is None:
+        raise ValueError("thresholds need labels, and examples that were made with --whole")
+    answer = detector.probability(Features(example.levels, example.mel, example.pitch))
     everywhere = np.ones(len(example.levels), dtype=np.bool_)
     return judged(detector.card, answer, audible(example.levels), example.labels, everywhere)
 

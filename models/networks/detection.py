@@ -174,7 +174,7 @@ def transposed(rows: Tensor, semitones: int) -> Tensor:
 
 
 class Answer(nn.Module):
-    """What ships: (cqt, hsf) -> probability (n, instruments, t // 3) that an instrument sounds.
+    """(cqt, hsf) -> probability (n, instruments, t // 3) that an instrument sounds.
 
     Every network hears the sound as it is and transposed by `TRANSPOSITIONS`, which errs elsewhere, and all late layers
     that know an instrument are heard (mean of logits); whose notes sound is for training alone. Networks with different
@@ -196,11 +196,15 @@ class Answer(nn.Module):
         voices = len(detectors) * len(TRANSPOSITIONS)
         self.register_buffer("share", share / share.sum(dim=1, keepdim=True) / voices)
 
-    def forward(self, cqt: Tensor, hsf: Tensor) -> Tensor:
-        """Probability per instrument and output frame."""
+    def logits(self, cqt: Tensor, hsf: Tensor) -> Tensor:
+        """Mean logit per instrument and output frame."""
         logits = [
             torch.cat(detector(transposed(cqt, semitones), transposed(hsf, semitones))[:-1], dim=1)
             for detector in self.detectors
             for semitones in TRANSPOSITIONS
         ]
-        return torch.sigmoid(torch.matmul(self.get_buffer("share"), torch.stack(logits).sum(dim=0)))
+        return torch.matmul(self.get_buffer("share"), torch.stack(logits).sum(dim=0))
+
+    def forward(self, cqt: Tensor, hsf: Tensor) -> Tensor:
+        """Probability per instrument and output frame."""
+        return torch.sigmoid(self.logits(cqt, hsf))

@@ -1,9 +1,9 @@
 """Who plays when: a recording and its note posteriorgram -> Activity.
 
-The network (card.json beside it says what it learned from) hears the constant-Q transform and the harmonic series
-feature and answers every three frames. It is run over windows of two minutes with twenty seconds of context on either
-side, since what was heard around decides more than the moment; memory is flat in the length of the recording but for
-the features and the result themselves (some 2 MB a minute).
+The network (card.json beside it says what it learned from) hears the constant-Q transform, the harmonic series feature
+and the mel spectrum, and answers every three frames. It is run over windows of two minutes with twenty seconds of
+context on either side, since what was heard around decides more than the moment; memory is flat in the length of the
+recording but for the features and the result themselves (some 5 MB a minute).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from score_pipeline import weights
 from score_pipeline.detection.evidence import BoolArray, evidence, steady, threshold_share, weighed
 from score_pipeline.errors import WeightsError
-from score_pipeline.features import cqt
+from score_pipeline.features import cqt, mel
 from score_pipeline.features.harmonics import harmonic_series_feature
 from score_pipeline.instruments import INSTRUMENTS
 from score_pipeline.settings import DetectionSettings
-from score_pipeline.types import Activity, FloatArray
+from score_pipeline.types import Activity, Audio, FloatArray
 from score_pipeline.units import FRAME_RATE_HZ, HOP_LENGTH, LOWEST_HZ, N_PITCHES, SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ FEATURES: dict[str, float] = {
     "f_min_hz": LOWEST_HZ,
     "range_db": cqt.RANGE_DB,
     "reference_percentile": cqt.REFERENCE_PERCENTILE,
+    "mel_bands": mel.N_BANDS,
+    "mel_window_samples": mel.WINDOW_SAMPLES,
+    "mel_f_min_hz": mel.LOWEST_BAND_HZ,
 }
 """What a card must say about its features for the network to fit this program."""
 
@@ -69,6 +72,33 @@ CHORD_NOTES = 6
 
 NAMED_SHARE = 0.5
 """Of its threshold, that suffices for an instrument the user named."""
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the detector hears of a recording.
+
+    `levels` (frames, 88) of `cqt.log_cqt`, `mel` (frames, 128) of `mel.log_mel`, `note` (frames, 88) the posteriorgram
+    of its notes. ValueError when the frames differ.
+    """
+
+    levels: FloatArray
+    mel: FloatArray
+    note: FloatArray
+
+    def __post_init__(self) -> None:
+        if not len(self.levels) == len(self.mel) == len(self.note):
+            frames = f"{len(self.levels)} and {len(self.mel)}"
+            raise ValueError(f"the note posteriorgram has {len(self.note)} frames, the recording {frames}")
+
+    @classmethod
+    def of(cls, audio: Audio, note: FloatArray) -> Features:
+        """Of a recording at 22050 Hz, given its `Pitchgram.note`."""
+        return cls(cqt.log_cqt(audio), mel.log_mel(audio), note)
+
+    def __getitem__(self, frames: slice) -> Features:
+        """A stretch of them."""
+        return Features(self.levels[frames], self.mel[frames], self.note[frames])
 
 
 @dataclass(frozen=True)
@@ -122,18 +152,17 @@ class Detector:
         """Whom the network knows."""
         return self.card.instruments
 
-    def detect(self, levels: FloatArray, note: FloatArray, settings: DetectionSettings | None = None) -> Activity:
-        """Who plays when in a recording, given its `log_cqt` and its `Pitchgram.note`, (frames, 88) each.
+    def detect(self, features: Features, settings: DetectionSettings | None = None) -> Activity:
+        """Who plays when in a recording.
 
         The result has one row per instrument the network knows and the settings do not exclude; if the settings name
         the players, exactly those rows, each present wherever anything is to be heard at all. Notes of which nobody is
-        known to be the player go to whom the network comes nearest. Raises ValueError when the frames differ.
+        known to be the player go to whom the network comes nearest.
         """
-        if note.shape != levels.shape:
-            raise ValueError(f"the note posteriorgram is {note.shape}, the recording has {levels.shape}")
-        answer, audible, settings = self.probability(levels, note), cqt.audible(levels), settings or DetectionSettings()
-        activity = decide(answer, audible, notes_at_once(note), self.card, settings)
-        if activity.present or settings.instruments is not None or not plays_notes(note, audible):
+        answer, audible = self.probability(features), cqt.audible(features.levels)
+        settings = settings or DetectionSettings()
+        activity = decide(answer, audible, notes_at_once(features.note), self.card, settings)
+        if activity.present or settings.instruments is not None or not plays_notes(features.note, audible):
             return activity
         # somebody plays notes and is like nobody the network knows: one part for whom it comes nearest beats none
         candidates = [key for key in activity.instruments if INSTRUMENTS[key].is_pitched]
@@ -145,21 +174,21 @@ class Detector:
         active[row] = audible
         return replace(activity, active=active)
 
-    def probability(self, levels: FloatArray, note: FloatArray) -> FloatArray:
-        """The network's answer to `log_cqt` and note posteriorgram of a recording: (instruments, outputs).
+    def probability(self, features: Features) -> FloatArray:
+        """The network's answer to a recording: (instruments, outputs).
 
         There is one output per three frames, centred on the middle one; 0 where all three are silent.
         """
-        card, frames = self.card, len(levels)
+        card, frames = self.card, len(features.levels)
         outputs = -(-frames // card.output_frames)
-        reference = cqt.reference_db(levels)
+        references = cqt.reference_db(features.levels), cqt.reference_db(features.mel)
         window, context = WINDOW_BLOCKS * card.block_frames, CONTEXT_BLOCKS * card.block_frames
         kept = window - 2 * context
         answer = np.zeros((len(card.instruments), outputs), dtype=np.float32)
         start = 0
         while start < frames:
             last = start + window >= frames
-            piece = self._window(levels[start : start + window], note[start : start + window], reference)
+            piece = self._window(features[start : start + window], *references)
             skipped = context if start else 0
             first, stop = start + skipped, frames if last else start + context + kept
             span = slice(first // card.output_frames, outputs if last else stop // card.output_frames)
@@ -168,15 +197,18 @@ class Detector:
             if last:
                 break
             start += kept
-        answer[:, ~_any_of(cqt.audible(levels), card.output_frames)] = 0
+        answer[:, ~_any_of(cqt.audible(features.levels), card.output_frames)] = 0
         return answer
 
-    def _window(self, levels: FloatArray, note: FloatArray, reference: float) -> FloatArray:
+    def _window(self, features: Features, levels_reference: float, mel_reference: float) -> FloatArray:
         card = self.card
-        missing = -len(levels) % card.block_frames
-        features = np.pad(cqt.relative(levels, reference), ((0, missing), (0, 0)))
-        harmonics = np.pad(harmonic_series_feature(note, card.hsf_order), ((0, missing), (0, 0)))
-        inputs = {"cqt": features.T[None], "hsf": harmonics.T[None]}
+        rows = {
+            "cqt": cqt.relative(features.levels, levels_reference),
+            "hsf": harmonic_series_feature(features.note, card.hsf_order),
+            "mel": cqt.relative(features.mel, mel_reference),
+        }
+        missing = -len(features.note) % card.block_frames
+        inputs = {name: np.pad(array, ((0, missing), (0, 0))).T[None] for name, array in rows.items()}
         output = self._session.run(["probability"], inputs)[0]
         return np.asarray(output[0].clip(0, 1), dtype=np.float32)
 

@@ -1,1 +1,1 @@
-"""What the networks hear: Audio -> CQT, Basic Pitch's posteriorgrams, harmonic series feature; all on one clock."""
+"""What the networks hear: Audio -> CQT, mel levels, posteriorgrams, harmonic series feature; all on one clock."""

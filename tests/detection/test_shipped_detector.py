@@ -9,8 +9,7 @@ import pytest
 
 from score_pipeline import audio as audio_io
 from score_pipeline import weights
-from score_pipeline.detection.detector import Detector
-from score_pipeline.features.cqt import log_cqt
+from score_pipeline.detection.detector import Detector, Features
 from score_pipeline.features.posteriorgram import PitchModel
 from score_pipeline.instruments import INSTRUMENTS, MUSICNET_SEVEN
 from score_pipeline.settings import DetectionSettings
@@ -48,10 +47,10 @@ def test_the_card_tells_what_a_reader_needs() -> None:
 
 def test_six_decibels_leave_the_same_players(detector: Detector, quartet: tuple[Audio, FloatArray]) -> None:
     recording, note = quartet
-    expected = detector.detect(log_cqt(recording), note)
+    expected = detector.detect(Features.of(recording, note))
     for gain in (0.5, 2.0):
         louder = Audio(recording.samples * np.float32(gain), SAMPLE_RATE_HZ)
-        moved = detector.detect(log_cqt(louder), note)
+        moved = detector.detect(Features.of(louder, note))
         assert moved.present == expected.present
         np.testing.assert_allclose(moved.probability, expected.probability, atol=0.01)
 
@@ -63,7 +62,8 @@ def test_silence_is_nobody_and_noise_is_no_player_of_notes(detector: Detector) -
         samples = level * generator.standard_normal((1, 5 * SAMPLE_RATE_HZ))
         noise = Audio(samples.astype(np.float32), SAMPLE_RATE_HZ)
         # loud white noise may pass for cymbals, but never for an instrument that plays notes
-        assert set(detector.detect(log_cqt(noise), pitch.note(noise)).present) <= ({"drums"} if level > 1e-3 else set())
+        present = set(detector.detect(Features.of(noise, pitch.note(noise))).present)
+        assert present <= ({"drums"} if level > 1e-3 else set())
 
 
 def test_a_pause_in_the_recording_is_nobody(detector: Detector, quartet: tuple[Audio, FloatArray]) -> None:
@@ -71,7 +71,7 @@ def test_a_pause_in_the_recording_is_nobody(detector: Detector, quartet: tuple[A
     samples, pitch = recording.samples.copy(), note.copy()
     samples[:, 10 * SAMPLE_RATE_HZ : 15 * SAMPLE_RATE_HZ] = 0
     pitch[862:1292] = 0
-    activity = detector.detect(log_cqt(Audio(samples, SAMPLE_RATE_HZ)), pitch)
+    activity = detector.detect(Features.of(Audio(samples, SAMPLE_RATE_HZ), pitch))
     assert not activity.active[:, 900:1250].any()
     assert activity.active[:, :800].any()
 
@@ -79,8 +79,8 @@ def test_a_pause_in_the_recording_is_nobody(detector: Detector, quartet: tuple[A
 def test_the_users_line_up_is_obeyed(detector: Detector, quartet: tuple[Audio, FloatArray]) -> None:
     named = ("violin", "horn", "bassoon", "cello")
     recording, note = quartet
-    levels = log_cqt(recording)
-    activity = detector.detect(levels, note, DetectionSettings(instruments=named))
+    features = Features.of(recording, note)
+    activity = detector.detect(features, DetectionSettings(instruments=named))
     assert activity.present == named
-    without = detector.detect(levels, note, DetectionSettings(exclude=("violin",)))
+    without = detector.detect(features, DetectionSettings(exclude=("violin",)))
     assert "violin" not in without.instruments

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from models.export_detection import PARITY, export
 from models.networks.detection import TRANSPOSITIONS, Answer, Detector, DetectorConfig, Timbre, transposed
+from models.networks.ensemble import FULL_BAND_WEIGHT, Ensemble
+from models.networks.full_band import FullBand, FullBandConfig
 
 SMALL = DetectorConfig(
     ("piano", "violin", "flute"), ("violin",), ("violin", "flute"), channels=8, recurrent=4, timbre=4
@@ -79,7 +81,8 @@ def test_onnx_equals_torch_at_any_length(tmp_path: Path, config: DetectorConfig)
     torch.manual_seed(0)
     network = Detector(config)
     network.set_input_statistics(torch.rand(176), torch.rand(176) + 0.5)
-    assert export([network], tmp_path / "model.onnx") <= PARITY
+    full_band = FullBand(FullBandConfig(config.instruments, tags=5))
+    assert export(Ensemble(full_band, network).eval(), tmp_path / "model.onnx") <= PARITY
 
 
 def test_the_timbre_layer_hears_a_transposed_note_alike() -> None:
@@ -103,3 +106,18 @@ def test_networks_answer_together_with_the_mean_of_their_logits() -> None:
     torch.testing.assert_close(together, (apart[0] + apart[1]) / 2, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="same late layers"):
         Answer(one, Detector(replace(SMALL, taught=())))
+
+
+def test_the_full_band_is_heard_beside_the_semitones() -> None:
+    torch.manual_seed(2)
+    network, full_band = Detector(SMALL).eval(), FullBand(FullBandConfig(SMALL.instruments, tags=5)).eval()
+    cqt, hsf = features(90)
+    mel = torch.rand(2, 128, 90)
+    with torch.no_grad():
+        semitones = torch.logit(Answer(network)(cqt, hsf))
+        whole = full_band(mel).labels.repeat_interleave(3, dim=2)
+        together = torch.logit(Ensemble(full_band, network).eval()(cqt, hsf, mel))
+    expected = (1 - FULL_BAND_WEIGHT) * semitones + FULL_BAND_WEIGHT * whole
+    torch.testing.assert_close(together, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="same instruments"):
+        Ensemble(FullBand(FullBandConfig(("voice",), tags=5)), network)
