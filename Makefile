@@ -67,6 +67,7 @@ test-train: $(TRAIN)/train.stamp
 # DATA holds notes/, scores/, real/, teachers/ and dev/ as the READMEs of models/ and its docstrings describe them.
 # Each step goes on where it was stopped. More folders of real solos can be named for the detector: REAL="a b".
 train: $(TRAIN)/train.stamp
+	$(TPY) -m models.detection.overlap --real $(REAL) --dev $(DATA)/dev
 	$(TPY) -m models.data.render --notes $(DATA)/notes --scores $(DATA)/scores --out $(RUNS)/renders/train \
 		--split train --clips 3000 --seconds 12 --seed 1
 	$(TPY) -m models.data.render --notes $(DATA)/notes --scores $(DATA)/scores --out $(RUNS)/renders/dev \

@@ -25,10 +25,11 @@ class PretendedNetworks:
     def pitchgram(self, mixture):
         return SimpleNamespace(note=np.zeros((n_frames(mixture.samples.shape[1]), 88), dtype=np.float32))
 
-    def detect(self, levels, note, settings):
-        active = np.zeros((1, len(levels)), dtype=bool)
-        if audible(levels).any():
-            active[:, : len(levels) // 2] = True
+    def detect(self, features, settings):
+        frames = len(features.levels)
+        active = np.zeros((1, frames), dtype=bool)
+        if audible(features.levels).any():
+            active[:, : frames // 2] = True
         return Activity(active.astype(np.float32), active, active.max(axis=1).astype(np.float32), HALF)
 
     def attribute(self, levels, note, line_up):
