@@ -96,8 +96,8 @@ train: $(TRAIN)/train.stamp
 	$(TPY) -m models.train_separation --renders $(RUNS)/renders --real $(DATA)/real --out $(RUNS)/separation/run \
 		--minutes $(MINUTES)
 	$(TPY) -m models.export_detection --run $(RUNS)/detection/run --full-band $(RUNS)/full_band \
-		--scenes $(RUNS)/bands/train --real $(RUNS)/detection/real --dev $(RUNS)/detection/dev --renders $(RUNS)/renders/train $(RUNS)/renders/chorales --data $(DATA) \
-		--out models/weights/detector
+		--scenes $(RUNS)/bands/train --real $(RUNS)/detection/real --dev $(RUNS)/detection/dev \
+		--renders $(RUNS)/renders/train $(RUNS)/renders/chorales --data $(DATA) --out models/weights/detector
 	$(TPY) -m models.export_attribution --run $(RUNS)/attribution --real $(RUNS)/detection/real \
 		--renders $(RUNS)/renders/train $(RUNS)/renders/chorales --data $(DATA)
 	$(TPY) -m models.export_separation --run $(RUNS)/separation/run --out models/weights/separator

@@ -1,9 +1,14 @@
-"""What every training keeps on the way: states, a log, slowly following weights. A file that exists is complete."""
+"""What every training does on the way: its rate, its states, its log, slowly following weights.
+
+A file that exists is complete.
+"""
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,47 @@ def write_log(log: Sequence[dict[str, float]], path: Path) -> None:
         writer = csv.DictWriter(file, log[0])
         writer.writeheader()
         writer.writerows(log)
+
+
+@dataclass(eq=False)
+class Progress:
+    """Where a training stands: its weights, those that follow slowly, its steps and its log.
+
+    Every entry of the log holds `apart_loss`, by which the best weights are known.
+    """
+
+    network: nn.Module
+    averaged: nn.Module
+    optimiser: torch.optim.Optimizer
+    config: dict[str, Any]
+    step: int = 0
+    log: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, folder: Path) -> None:
+        """Writes `last.pt`, `log.csv` and, if the last entry is the best, `best.pt`."""
+        kept = {"averaged": self.averaged.state_dict(), "step": self.step, "log": self.log, "config": self.config}
+        last = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        write_state(kept | last, folder / "last.pt")
+        if self.log[-1]["apart_loss"] == min(entry["apart_loss"] for entry in self.log):
+            write_state(kept, folder / "best.pt")
+        write_log(self.log, folder / "log.csv")
+
+    def resume(self, folder: Path) -> None:
+        """Goes on from a folder's `last.pt`, if there is one."""
+        if not (folder / "last.pt").exists():
+            return
+        state: dict[str, Any] = torch.load(folder / "last.pt", weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.log = state["step"], state["log"]
+
+
+def set_rate(optimiser: torch.optim.Optimizer, highest: float, step: int, steps: int, warm_up: int) -> None:
+    """The learning rate of a step: `warm_up` steps of rising, times half a cosine over all `steps`."""
+    rate = highest * min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    for group in optimiser.param_groups:
+        group["lr"] = rate
 
 
 @torch.no_grad()

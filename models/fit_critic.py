@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import relu
 from torch.utils.data import DataLoader, Dataset
 
-from models.checkpoint import follow, write_state
+from models.checkpoint import follow, set_rate, write_state
 from models.fit_rhythm import add_sources, tenth
 from models.rhythm_card import write_tables
 from models.rhythm_excerpts import false_readings, played_excerpt, searched_readings
@@ -245,8 +244,7 @@ def fit(
     recent: list[float] = []
     made = DataLoader(Batches(pools, mean, scale), batch_size=None, sampler=range(start, steps), num_workers=1)
     for step, batch in enumerate(made, start):
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        set_rate(optimiser, RATE, step, steps, WARM_UP)
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(batch)
         loss = loss_of(logits.float(), batch.wanted).mean()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from models.checkpoint import follow, write_log, write_state
+from models.checkpoint import Progress, follow, set_rate
 from models.detection.examples import LABELS, StoredExample, load_all
 from models.detection.scenes import FAMILIES, Clip, Drawn, Mixing, Stage, clips
 from models.detection.sounds import BoolArray
@@ -148,37 +147,36 @@ class Run:
         else:
             begin_from(self.network, torch.load(start, weights_only=True))
         self.averaged = copy.deepcopy(self.network)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), RATE, weight_decay=DECAY)
-        self.step, self.log = 0, list[dict[str, float]]()
-        if (folder / "last.pt").exists():
-            self._restore(torch.load(folder / "last.pt", weights_only=True))
+        optimiser = torch.optim.AdamW(self.network.parameters(), RATE, weight_decay=DECAY)
+        self.progress = Progress(self.network, self.averaged, optimiser, self.network.config.to_json())
+        self.progress.resume(folder)
 
     def train(self) -> None:
         """All steps that are left; every `CHECK_EVERY` the averaged weights are checked and the state is saved."""
-        made = DataLoader(self._scenes, batch_size=None, sampler=range(self.step, self.steps), num_workers=1)
+        progress = self.progress
+        made = DataLoader(self._scenes, batch_size=None, sampler=range(progress.step, self.steps), num_workers=1)
         recent: list[float] = []
         for batch in made:
             recent.append(self._one_step(batch))
-            if self.step % CHECK_EVERY == 0 or self.step == self.steps:
-                self.log.append({"step": self.step, "loss": float(np.mean(recent)), **self._figures()})
-                print(" ".join(f"{key} {value:.4g}" for key, value in self.log[-1].items()), flush=True)
+            if progress.step % CHECK_EVERY == 0 or progress.step == self.steps:
+                progress.log.append({"step": progress.step, "loss": float(np.mean(recent)), **self._figures()})
+                print(" ".join(f"{key} {value:.4g}" for key, value in progress.log[-1].items()), flush=True)
                 recent = []
-                self._save()
+                progress.save(self.folder)
 
     def _one_step(self, batch: Batch) -> float:
-        rate = min(1.0, (self.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
-        for group in self.optimiser.param_groups:
-            group["lr"] = RATE * rate
+        progress = self.progress
+        set_rate(progress.optimiser, RATE, progress.step, self.steps, WARM_UP)
         self.network.train()
         with torch.autocast("cpu", torch.bfloat16):
             answer = self.network(batch.cqt, batch.hsf, batch.line_up)
         value = loss(answer, batch.owners)
-        self.optimiser.zero_grad(set_to_none=True)
+        progress.optimiser.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        follow(self.averaged, self.network, AVERAGE, self.step)
+        progress.optimiser.step()
+        progress.step += 1
+        follow(self.averaged, self.network, AVERAGE, progress.step)
         return float(value.detach())
 
     @torch.no_grad()
@@ -198,27 +196,6 @@ class Run:
         features = torch.cat([torch.cat((batch.cqt, batch.hsf), dim=1) for batch in batches])
         self.network.get_buffer("mean").copy_(features.mean(dim=(0, 2))[:, None])
         self.network.get_buffer("scale").copy_(1 / features.std(dim=(0, 2)).clamp_min(1e-3)[:, None])
-
-    def _save(self) -> None:
-        state = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "log": self.log,
-            "config": self.network.config.to_json(),
-        }
-        write_state(state, self.folder / "last.pt")
-        if self.log[-1]["apart_loss"] == min(entry["apart_loss"] for entry in self.log):
-            kept = {key: state[key] for key in ("averaged", "step", "log", "config")}
-            write_state(kept, self.folder / "best.pt")
-        write_log(self.log, self.folder / "log.csv")
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.log = state["step"], state["log"]
 
 
 def load_network(path: Path) -> tuple[Attribution, dict[str, Any]]:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.checkpoint import follow, write_log, write_state
+from models.checkpoint import follow, set_rate, write_log, write_state
 from models.detection import tagger, teacher
 from models.detection.examples import LABELS, StoredExample, load_all
 from models.detection.metrics import THRESHOLDS
@@ -328,9 +328,7 @@ class Run:
     def one_step(self) -> tuple[float, ...]:
         """One batch; returns its losses."""
         training = self.training
-        rate = min(1.0, (self.step + 1) / training.warm_up) * 0.5 * (1 + math.cos(math.pi * self.step / training.steps))
-        for group in self.optimiser.param_groups:
-            group["lr"] = training.learning_rate * rate
+        set_rate(self.optimiser, training.learning_rate, self.step, training.steps, training.warm_up)
         self.network.train()
         torch.manual_seed(training.seed * 1_000_003 + self.step)  # dropout, the same when a run is continued
         batch = self.examples.batch(self.step)

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from models.checkpoint import follow, write_log, write_state
+from models.checkpoint import Progress, follow, set_rate
 from models.detection.band_scenes import BLOCKS, MEL_STEP, BandScenes, load_scenes
 from models.detection.examples import LABELS
 from models.detection.metrics import auc_roc
@@ -154,61 +154,39 @@ class Run:
         else:
             self.network.load_state_dict(torch.load(start, weights_only=True)["averaged"])
         self.averaged = copy.deepcopy(self.network)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), RATE, weight_decay=DECAY)
-        self.step, self.log = 0, list[dict[str, float]]()
-        if (folder / "last.pt").exists():
-            self._restore(torch.load(folder / "last.pt", weights_only=True))
+        optimiser = torch.optim.AdamW(self.network.parameters(), RATE, weight_decay=DECAY)
+        self.progress = Progress(self.network, self.averaged, optimiser, self.network.config.to_json())
+        self.progress.resume(folder)
 
     def train(self) -> None:
         """All steps that are left; every `CHECK_EVERY` the averaged weights are checked and the state is saved."""
-        made = DataLoader(self._drawn, batch_size=None, sampler=range(self.step, self.steps), num_workers=1)
+        progress = self.progress
+        made = DataLoader(self._drawn, batch_size=None, sampler=range(progress.step, self.steps), num_workers=1)
         recent: list[tuple[float, float]] = []
         for batch in made:
             recent.append(self._one_step(batch))
-            if self.step % CHECK_EVERY == 0 or self.step == self.steps:
+            if progress.step % CHECK_EVERY == 0 or progress.step == self.steps:
                 labels, tagged = np.mean(recent, axis=0).tolist()
                 figures = apart_figures(self.averaged, self._apart)
-                self.log.append({"step": self.step, "label_loss": labels, "tagged_loss": tagged, **figures})
-                print(" ".join(f"{key} {value:.4g}" for key, value in self.log[-1].items()), flush=True)
+                progress.log.append({"step": progress.step, "label_loss": labels, "tagged_loss": tagged, **figures})
+                print(" ".join(f"{key} {value:.4g}" for key, value in progress.log[-1].items()), flush=True)
                 recent = []
-                self._save()
+                progress.save(self.folder)
 
     def _one_step(self, batch: Batch) -> tuple[float, float]:
-        rate = min(1.0, (self.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * rate
+        progress = self.progress
+        set_rate(progress.optimiser, self.rate, progress.step, self.steps, WARM_UP)
         self.network.train()
-        torch.manual_seed(SEED * 1_000_003 + self.step)  # dropout, the same when a run is continued
+        torch.manual_seed(SEED * 1_000_003 + progress.step)  # dropout, the same when a run is continued
         with torch.autocast("cpu", torch.bfloat16):
             losses = loss(self.network, batch)
-        self.optimiser.zero_grad(set_to_none=True)
+        progress.optimiser.zero_grad(set_to_none=True)
         (losses.labels + TAGGED_WEIGHT * losses.tagged).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        follow(self.averaged, self.network, AVERAGE, self.step)
+        progress.optimiser.step()
+        progress.step += 1
+        follow(self.averaged, self.network, AVERAGE, progress.step)
         return float(losses.labels.detach()), float(losses.tagged.detach())
-
-    def _save(self) -> None:
-        state = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "log": self.log,
-            "config": self.network.config.to_json(),
-        }
-        write_state(state, self.folder / "last.pt")
-        if self.log[-1]["apart_loss"] == min(entry["apart_loss"] for entry in self.log):
-            kept = {key: state[key] for key in ("averaged", "step", "log", "config")}
-            write_state(kept, self.folder / "best.pt")
-        write_log(self.log, self.folder / "log.csv")
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.log = state["step"], state["log"]
 
 
 @torch.no_grad()

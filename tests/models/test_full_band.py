@@ -156,8 +156,8 @@ def test_a_continued_training_equals_an_uninterrupted_one(tmp_path: Path) -> Non
     first = Run(tmp_path / "parts", 4, some, some, batch=2)
     for step in range(2):
         first._one_step(first._drawn[step])
-    first.log.append({"step": 2, "label_loss": 1.0, "tagged_loss": 1.0, "apart_loss": 1.0, "apart_area": 0.5})
-    first._save()
+    first.progress.log.append({"step": 2, "label_loss": 1.0, "tagged_loss": 1.0, "apart_loss": 1.0, "apart_area": 0.5})
+    first.progress.save(tmp_path / "parts")
     Run(tmp_path / "parts", 4, some, some, batch=2).train()
     whole, parts = (torch.load(tmp_path / name / "last.pt")["network"] for name in ("whole", "parts"))
     for name, value in whole.items():
