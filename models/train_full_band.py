@@ -30,12 +30,12 @@ from models.detection.band_scenes import BLOCKS, MEL_STEP, BandScenes, load_scen
 from models.detection.examples import LABELS
 from models.detection.metrics import auc_roc
 from models.detection.tagger import CLASSES, HOP_FRAMES, N_CLASSES, WINDOW_FRAMES
-from models.networks.full_band import FullBand, FullBandConfig
+from models.networks.full_band import FullBand, FullBandConfig, widened
 from score_pipeline.features.cqt import RANGE_DB
 from score_pipeline.types import FloatArray
 from score_pipeline.units import BLOCK_FRAMES
 
-STEPS, BATCH = 12000, 24
+STEPS, BATCH = 13500, 24
 RATE, WARM_UP, DECAY, AVERAGE = 2e-3, 200, 0.01, 0.999
 TAGGED_WEIGHT = 1.0
 OURS_WEIGHT = 0.5
@@ -152,7 +152,8 @@ class Run:
             mel = torch.cat([self._drawn[index].mel for index in range(8)])
             self.network.set_input_statistics(mel.mean(dim=(0, 2)), mel.std(dim=(0, 2)))
         else:
-            self.network.load_state_dict(torch.load(start, weights_only=True)["averaged"])
+            grown = widened(load_network(start)[0], self.network.config)
+            self.network.load_state_dict(grown.state_dict())
         self.averaged = copy.deepcopy(self.network)
         optimiser = torch.optim.AdamW(self.network.parameters(), RATE, weight_decay=DECAY)
         self.progress = Progress(self.network, self.averaged, optimiser, self.network.config.to_json())
@@ -225,9 +226,10 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the run")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--rate", type=float, default=RATE, help="learning rate at its highest")
-    parser.add_argument("--start", type=Path, help="best.pt of an earlier run to go on from")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--start", type=Path, help="best.pt of an earlier run to go on from, as wide as this or less")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     scenes, apart = load_scenes(*arguments.scenes), load_scenes(arguments.apart)
     Run(arguments.run, arguments.steps, scenes, apart, rate=arguments.rate, start=arguments.start).train()
 

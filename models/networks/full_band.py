@@ -7,7 +7,7 @@ teach small networks with large ones); only the first ships.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -16,10 +16,8 @@ from torch.nn import functional as F
 
 from score_pipeline.features.mel import N_BANDS
 
-LAYERS: tuple[tuple[int, tuple[int, int]], ...] = (
-    (32, (1, 1)), (64, (2, 3)), (64, (1, 1)), (96, (2, 1)), (96, (1, 1)), (128, (2, 1)), (128, (1, 1)),
-)  # fmt: skip
-"""Channels of each convolution, and by how many bands and frames it is pooled before."""
+POOLING = ((1, 1), (2, 3), (1, 1), (2, 1), (1, 1), (2, 1), (1, 1))
+"""By how many bands and frames it is pooled before each convolution after the first."""
 
 FIRST_STRIDE = (2, 3)
 """Bands and frames of the first convolution's step."""
@@ -27,18 +25,19 @@ FIRST_STRIDE = (2, 3)
 
 @dataclass(frozen=True)
 class FullBandConfig:
-    """Shape of the network. `tagged`: how many things the tagger names."""
+    """Shape of the network. `tags`: how many things the tagger names; `widths`: channels of the convolutions."""
 
     instruments: tuple[str, ...]
     tags: int
     first: int = 32
+    widths: tuple[int, ...] = (48, 96, 96, 144, 144, 192, 192)
     channels: int = 192
     recurrent: int = 64
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> FullBandConfig:
         """As `to_json` wrote it."""
-        return cls(**(stored | {"instruments": tuple(stored["instruments"])}))
+        return cls(**(stored | {name: tuple(stored[name]) for name in ("instruments", "widths")}))
 
     def to_json(self) -> dict[str, Any]:
         """For a checkpoint or a card."""
@@ -70,7 +69,7 @@ class FullBand(nn.Module):
         self.first = _convolution(1, config.first, (5, 9), FIRST_STRIDE)
         layers: list[nn.Module] = []
         inputs, bands = config.first, N_BANDS // FIRST_STRIDE[0]
-        for outputs, pooling in LAYERS:
+        for outputs, pooling in zip(config.widths, POOLING, strict=True):
             if pooling != (1, 1):
                 layers.append(nn.MaxPool2d(pooling))
                 bands //= pooling[0]
@@ -100,3 +99,37 @@ class FullBand(nn.Module):
         y = torch.cat((y.float(), self.drop(around).transpose(1, 2)), dim=1)
         with torch.autocast("cpu", enabled=False):
             return Heard(self.late(y), self.late_tagged(y))
+
+
+@torch.no_grad()
+def widened(network: FullBand, config: FullBandConfig, noise: float = 0.05) -> FullBand:
+    """A network of more channels that answers as this one does, to go on from (Net2Net: Chen et al., ICLR 2016).
+
+    Channels beyond those there are twins of some of them; what listens to twins halves its weights. `noise` (share of
+    a layer's spread) on what the twins hear lets them part. Only `widths` may differ, else it is a ValueError.
+    """
+    if replace(network.config, widths=config.widths) != config:
+        raise ValueError("only the widths of a network can grow; begin a new one for another shape")
+    grown = FullBand(config)
+    old, new = network.state_dict(), grown.state_dict()
+    source = torch.arange(config.first)
+    layers = [k for k, layer in enumerate(network.layers) if isinstance(layer, nn.Sequential)]
+    for k, width in zip(layers, config.widths, strict=True):
+        count = torch.bincount(source)
+        weight = old[f"layers.{k}.0.weight"]
+        had = len(weight)
+        if width < had:
+            raise ValueError(f"a network of {had} channels cannot become one of {width}")
+        weight = (weight / count[None, :, None, None])[:, source]
+        source = torch.cat((torch.arange(had), torch.randint(had, (width - had,))))
+        weight = weight[source]
+        weight[had:] += noise * weight.std() * torch.randn_like(weight[had:])
+        new[f"layers.{k}.0.weight"] = weight
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            new[f"layers.{k}.1.{name}"] = old[f"layers.{k}.1.{name}"][source]
+    join = old["join.weight"]
+    by_channel = join.reshape(len(join), int(source.max()) + 1, -1) / torch.bincount(source)[None, :, None]
+    new["join.weight"] = by_channel[:, source].reshape(len(join), -1, 1)
+    new |= {name: value for name, value in old.items() if not name.startswith(("layers.", "join.weight"))}
+    grown.load_state_dict(new)
+    return grown

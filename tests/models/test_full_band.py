@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from models.detection.band_scenes import (
 )
 from models.detection.examples import LABELS
 from models.detection.tagger import N_CLASSES
-from models.networks.full_band import FullBand, FullBandConfig
+from models.networks.full_band import FullBand, FullBandConfig, widened
 from models.train_full_band import Batch, Run, apart_figures, either, loss, summed
 from score_pipeline.features.cqt import RANGE_DB
 from score_pipeline.units import SAMPLE_RATE_HZ
@@ -180,3 +181,22 @@ def test_scenes_are_read_in_order_and_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no scenes"):
         load_scenes(tmp_path / "empty")
+
+
+def test_a_widened_network_answers_as_before_and_its_twins_can_part() -> None:
+    torch.manual_seed(3)
+    narrow = FullBand(FullBandConfig(LABELS, 5, widths=(8, 12, 12, 16, 16, 20, 20), channels=24, recurrent=8))
+    for name, value in narrow.named_buffers():  # statistics as after a training
+        if name.endswith(("running_mean", "running_var")):
+            value.add_(torch.rand_like(value))
+    wide_config = replace(narrow.config, widths=(12, 16, 20, 16, 24, 50, 30))
+    mel = torch.rand(2, 128, 90)
+    wide = widened(narrow.eval(), wide_config, noise=0.0).eval()
+    for before, after in zip(narrow(mel), wide(mel), strict=True):
+        torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
+    noisy = widened(narrow, wide_config).layers[0][0].weight
+    assert len(torch.unique(noisy.flatten(1), dim=0)) == 12
+    with pytest.raises(ValueError, match="cannot become"):
+        widened(wide, narrow.config)
+    with pytest.raises(ValueError, match="only the widths"):
+        widened(narrow, replace(wide_config, recurrent=16))
