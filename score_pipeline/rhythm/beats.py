@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from score_pipeline.rhythm.attacks import Attacks, gather
 from score_pipeline.rhythm.critic import load_critic
 from score_pipeline.rhythm.listener import Heard, load_listener
-from score_pipeline.rhythm.metrical import Player, Reading, search
+from score_pipeline.rhythm.metrical import Player, Reading, followed, search
 from score_pipeline.rhythm.priors import METERS, TICKS, bar_ticks, load_priors
 from score_pipeline.rhythm.ranking import candidates, choose
 from score_pipeline.settings import RhythmSettings
@@ -65,8 +65,9 @@ def track_beats(tracks: Sequence[Track], audio: Audio | None, settings: RhythmSe
     readings, timing = candidates(searched, meters, same_beat=beat_s is not None, same_bars=named is not None)
     choice = choose(readings, timing, attacks.at(first), heard.at(first), priors, critic)
     best, confidence = choice.reading, choice.confidence(critic)
+    player = replace(player, start_s=best.start_s, start_tick=int(best.tick[0]), beam=_LONG_BEAM)
+    best, player = followed(attacks.time_s[first], heard.at(first), priors, best.meter, player, named)
     if len(attacks) > _TRIAL:
-        player = replace(player, start_s=best.start_s, start_tick=int(best.tick[0]), beam=_LONG_BEAM)
         best = search(attacks.time_s, heard, priors, (best.meter,), player, downbeats)[0]
     end_s = max((note.offset_s for track in tracks for note in track.notes), default=duration_s)
     end_s = max(end_s, float(attacks.time_s[-1]))

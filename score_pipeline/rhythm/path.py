@@ -32,6 +32,11 @@ _COLLISION = 12.0
 """Cost of one player's successive notes on one position; only a finer division escapes it."""
 _LONELY, _ALONE = 2.5, 4
 """Further cost of a triplet, or of a sixteenth, with none in as many quarters before and after it."""
+_MINORITY, _AROUND = 2.0, 8
+"""Further cost of a triplet among sixteenths, or a sixteenth among triplets, times the natural logarithm of how many
+more quarters have the other sort, of as many before and after it."""
+_PASSES = 2
+"""How often that is looked at again: the fewer there are, the less is spoken for those that are left."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,11 @@ def cheapest_path(
         places = places_of(grid, divisions, span, finer)
         spread = _spread(places, at)
         chosen = _viterbi(places, at, spread, successive)
-        lonely = _lonely(places, chosen)
-        if lonely.any():
-            places = replace(places, cost=places.cost + _LONELY * lonely)
-            chosen = _viterbi(places, at, spread, successive)
+        for _ in range(_PASSES):
+            further = _LONELY * _lonely(places, chosen) + _MINORITY * _outnumbered(places, chosen)
+            if not further.any():
+                break
+            chosen = _viterbi(replace(places, cost=places.cost + further), at, spread, successive)
         crowded = _crowded(places, chosen, played, clusters)
         stuck = {quarter for quarter in crowded if finer[quarter] >= FINEST_DOUBLING}
         if not crowded - stuck:
@@ -69,16 +75,28 @@ def cheapest_path(
 
 def _lonely(places: Places, chosen: Ints) -> NDArray[np.bool_]:
     """Triplets' and sixteenths' places in quarters near which the path has no others: most are a player's freedom."""
-    triple = places.kind == 2
-    off_the_eighths = (places.kind == 1) & (places.tick * 2 % places.ticks_per_quarter != 0)
-    return np.asarray(_alone(places, chosen, triple) | _alone(places, chosen, off_the_eighths))
+    return np.asarray(
+        np.any([sort & (_quarters_with(sort, places, chosen, _ALONE) < 2) for sort in _sorts(places)], axis=0)
+    )
 
 
-def _alone(places: Places, chosen: Ints, sort: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Places of a sort near which the path uses no other quarter's than their own."""
+def _outnumbered(places: Places, chosen: Ints) -> Floats:
+    """log of how many more quarters around have sixteenths, for triplets' places, or triplets, for sixteenths'."""
+    triple, fine = _sorts(places)
+    triples, fines = (_quarters_with(sort, places, chosen, _AROUND) + 1.0 for sort in (triple, fine))
+    ratio = np.log(fines / triples)
+    return np.where(triple, np.maximum(ratio, 0.0), np.where(fine, np.maximum(-ratio, 0.0), 0.0))
+
+
+def _sorts(places: Places) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which places are triplets', and which are sixteenths' or finer."""
+    return places.kind == 2, (places.kind == 1) & (places.tick * 2 % places.ticks_per_quarter != 0)
+
+
+def _quarters_with(sort: NDArray[np.bool_], places: Places, chosen: Ints, reach: int) -> Ints:
+    """For each place: in how many quarters, of `reach` before and after it, the path uses a place of that sort."""
     used = np.unique(places.quarter[chosen[sort[chosen]]])
-    near = np.searchsorted(used, places.quarter + _ALONE + 1) - np.searchsorted(used, places.quarter - _ALONE)
-    return np.asarray(sort & (near < 2))
+    return np.searchsorted(used, places.quarter + reach + 1) - np.searchsorted(used, places.quarter - reach)
 
 
 def _spread(places: Places, at: Floats) -> float:

@@ -76,6 +76,18 @@ def test_a_tempo_that_breathes_is_followed() -> None:
     np.testing.assert_allclose(downbeats[: len(bass)], bass, atol=0.05)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5, 6])
+def test_a_steady_run_with_notes_missing_loses_no_sixteenth(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    heard = np.flatnonzero(rng.random(360) > 0.12)
+    times = 0.5 + 0.172 * heard + rng.normal(0, 0.012, len(heard))
+    pitches = [60 + (7 * k) % 12 + 12 * (k % 12 == 0) for k in heard.tolist()]
+    run = struck(np.sort(times).tolist(), pitches, [0.16] * len(heard), "violin")
+    grid = track_beats([run], None, RhythmSettings(tempo_bpm=87.2, meter=Meter(3, 4)), 63.0)
+    period = np.diff(grid.beat_time_s)
+    assert np.mean(np.abs(np.log(period / np.median(period))) > 0.1) < 0.04
+
+
 def test_meter_tempo_and_downbeat_are_law() -> None:
     tracks = oompah(Meter(3, 4), 24, 0.5)
     first = 0.5 + 0.5

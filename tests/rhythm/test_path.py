@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import pytest
+
 from score_pipeline.rhythm.quantise import quantise
 from score_pipeline.settings import RhythmSettings
 from score_pipeline.types import Note, Track
@@ -38,3 +42,16 @@ def test_a_fast_march_played_freely_has_no_lonely_sixteenth() -> None:
     written = line([F(2), F(2), F(1), F(1), F(2)] * 6)
     (found,) = quantise([played(written, grid, jitter_s=0.012, key="trumpet")], grid, RhythmSettings())
     assert [note.onset_q for note in found.notes] == [onset for onset, _, _ in written]
+
+
+@pytest.mark.parametrize(("meter", "value"), [((3, 8), F(1, 4)), ((4, 4), F(1, 4)), ((4, 4), F(1, 3))])
+def test_the_longer_a_run_the_less_a_note_that_strays_speaks_for_another_sort(
+    meter: tuple[int, int], value: Fraction
+) -> None:
+    grid = ruler(87.0, meter)
+    written = line([value] * 72)
+    wrong = 0
+    for seed in range(8):
+        (found,) = quantise([played(written, grid, jitter_s=0.026, seed=seed)], grid, RhythmSettings())
+        wrong += sum(note.onset_q % value != 0 for note in found.notes)
+    assert wrong < 0.02 * 8 * len(written)
