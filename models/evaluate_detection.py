@@ -36,7 +36,7 @@ from models.detection.recordings import Recording, recordings
 from models.detection.teacher import Teacher
 from models.detection.thresholds import Choice, for_renders, judged_example, judged_recording
 from score_pipeline import weights
-from score_pipeline.detection.attribution import Attribution, pitched, without_idle
+from score_pipeline.detection.attribution import Attribution, players_with_notes
 from score_pipeline.detection.detector import Detector, DetectorCard, Features, decide, notes_at_once
 from score_pipeline.features.cqt import audible
 from score_pipeline.features.mel import log_mel
@@ -108,8 +108,11 @@ class Heard:
     def answer(self, card: DetectorCard, attribution: Attribution) -> Answer:
         """The product's answer with the thresholds of a card, those who get no notes left out."""
         levels, note = self.features.levels, self.features.note
-        activity = decide(self.probability, self.audible, notes_at_once(note), card, DetectionSettings())
-        activity = without_idle(activity, attribution.attribute(levels, note, pitched(activity)))
+        activity, _ = players_with_notes(
+            lambda settings: decide(self.probability, self.audible, notes_at_once(note), card, settings),
+            lambda line_up: attribution.attribute(levels, note, line_up),
+            DetectionSettings(),
+        )
         return Answer.of_activity(self.recording, activity)
 
 

@@ -187,17 +187,16 @@ def who_plays(
 
     Who is detected and gets hardly a note is not there, unless the user says so.
     """
-    from score_pipeline.detection.attribution import pitched, without_idle
+    from score_pipeline.detection.attribution import players_with_notes
     from score_pipeline.detection.detector import Features
 
     features = Features.of(mixture, note)
-    activity = models.detector.detect(features, settings)
-    ownership = models.attribution.attribute(features.levels, note, pitched(activity))
-    if settings.instruments is None:
-        detected, activity = activity, without_idle(activity, ownership)
-        if activity.present != detected.present:
-            ownership = models.attribution.attribute(features.levels, note, pitched(activity))
-    return activity, ownership
+    answer = models.detector.probability(features)
+    return players_with_notes(
+        lambda settings: models.detector.decided(answer, features, settings),
+        lambda line_up: models.attribution.attribute(features.levels, note, line_up),
+        settings,
+    )
 
 
 def write_down(

@@ -27,7 +27,7 @@ from score_pipeline.features.cqt import audible
 from score_pipeline.types import FloatArray
 from score_pipeline.units import FRAME_RATE_HZ
 
-COMMON_WEIGHT = 40.0
+COMMON_WEIGHT = 100.0
 """An instrument that plays in this many examples is half its own master."""
 
 APART_TIMES = 2

@@ -8,7 +8,8 @@ is not there: that is how a false player is told from a true one. Made by `model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from score_pipeline.errors import WeightsError
 from score_pipeline.features import cqt
 from score_pipeline.features.harmonics import harmonic_series_feature
 from score_pipeline.instruments import INSTRUMENTS
+from score_pipeline.settings import DetectionSettings
 from score_pipeline.types import Activity, FloatArray, Ownership
 from score_pipeline.units import BLOCK_FRAMES, FRAME_RATE_HZ, N_PITCHES
 
@@ -111,6 +113,33 @@ def shares(ownership: Ownership) -> FloatArray:
         heard = owned[:, start : start + window].sum(axis=1)
         best = np.maximum(best, heard / max(float(heard.sum()), 1e-6))
     return np.asarray(best, dtype=np.float32)
+
+
+def players_with_notes(
+    decided: Callable[[DetectionSettings], Activity],
+    attributed: Callable[[Sequence[str]], Ownership],
+    settings: DetectionSettings,
+) -> tuple[Activity, Ownership]:
+    """Who plays when and whose note sounds where: whoever gets hardly a note is not there, unless the user says so.
+
+    As many players are looked for as notes sound, so whoever had no notes may have stood for somebody: once they are
+    out, `decided` is asked again without them. `attributed` is `Attribution.attribute` of the recording.
+    """
+    activity = decided(settings)
+    ownership = attributed(pitched(activity))
+    if settings.instruments is not None:
+        return activity, ownership
+    heard = without_idle(activity, ownership)
+    idle = set(activity.present) - set(heard.present)
+    if not idle:
+        return activity, ownership
+    again = decided(replace(settings, exclude=(*settings.exclude, *sorted(idle))))
+    active = np.zeros_like(activity.active)
+    active[[activity.instruments.index(key) for key in again.instruments]] = again.active
+    activity = replace(activity, active=active)
+    ownership = attributed(pitched(activity))
+    heard = without_idle(activity, ownership)
+    return heard, ownership if heard.present == activity.present else attributed(pitched(heard))
 
 
 def without_idle(activity: Activity, ownership: Ownership) -> Activity:

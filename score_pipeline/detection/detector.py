@@ -159,8 +159,11 @@ class Detector:
         the players, exactly those rows, each present wherever anything is to be heard at all. Notes of which nobody is
         known to be the player go to whom the network comes nearest.
         """
-        answer, audible = self.probability(features), cqt.audible(features.levels)
-        settings = settings or DetectionSettings()
+        return self.decided(self.probability(features), features, settings or DetectionSettings())
+
+    def decided(self, answer: FloatArray, features: Features, settings: DetectionSettings) -> Activity:
+        """The same where the network's answer, `probability`, is known already."""
+        audible = cqt.audible(features.levels)
         activity = decide(answer, audible, notes_at_once(features.note), self.card, settings)
         if activity.present or settings.instruments is not None or not plays_notes(features.note, audible):
             return activity

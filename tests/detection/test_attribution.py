@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from score_pipeline.detection.attribution import Attribution, shares, without_idle
+from score_pipeline.detection.attribution import Attribution, players_with_notes, shares, without_idle
 from score_pipeline.features.cqt import log_cqt
 from score_pipeline.features.posteriorgram import PitchModel
+from score_pipeline.settings import DetectionSettings
 from score_pipeline.types import Activity, Audio, FloatArray, Ownership
 from score_pipeline.units import BLOCK_FRAMES, SAMPLE_RATE_HZ
 
@@ -153,3 +156,29 @@ def test_the_shipped_network_knows_high_from_low() -> None:
     low, high = owners.log_share[:, 48 - 21, 5:-5], owners.log_share[:, 78 - 21, 5:-5]
     assert (low.argmax(axis=0) == 1).mean() > 0.9
     assert (high.argmax(axis=0) == 0).mean() > 0.9
+
+
+def test_whoever_stood_for_somebody_is_asked_about_again() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def decided(settings: DetectionSettings) -> Activity:
+        """The violin hides the horn until it is out."""
+        asked.append(settings.exclude)
+        heard = everybody(100)
+        there = np.array([key != ("violin" if "violin" in settings.exclude else "horn") for key in KNOWN])
+        rows = [row for row, key in enumerate(KNOWN) if key not in settings.exclude]
+        active = (heard.active & there[:, None])[rows]
+        return Activity(heard.probability[rows], active, heard.presence[rows], tuple(KNOWN[row] for row in rows))
+
+    def attributed(line_up: Sequence[str]) -> Ownership:
+        """Every note is the piano's or the horn's."""
+        found = owned((KNOWN.index("piano"), 0, 60), (KNOWN.index("horn"), 0, 40), blocks=100)
+        rows = [KNOWN.index(key) for key in line_up]
+        return Ownership(found.note, found.log_share[rows], tuple(line_up))
+
+    activity, ownership = players_with_notes(decided, attributed, DetectionSettings())
+    assert activity.present == ownership.instruments == ("piano", "horn")
+    assert activity.instruments == KNOWN  # whoever is out is still on the timeline
+    assert asked == [(), ("violin",)]
+    named = DetectionSettings(instruments=("violin",))
+    assert players_with_notes(decided, attributed, named)[0].present == ("piano", "violin")  # the user's word is law
