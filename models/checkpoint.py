@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -63,6 +63,17 @@ class Progress:
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.log = state["step"], state["log"]
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def read_best(path: Path, network_of: Callable[[dict[str, Any]], Network]) -> tuple[Network, dict[str, Any]]:
+    """The averaged network of a `best.pt`, made from its configuration and ready to answer, and the state it was in."""
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    network = network_of(state["config"])
+    network.load_state_dict(state["averaged"])
+    return network.eval(), state
 
 
 def set_rate(optimiser: torch.optim.Optimizer, highest: float, step: int, steps: int, warm_up: int) -> None:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from models.checkpoint import Progress, follow, set_rate
+from models.checkpoint import Progress, follow, read_best, set_rate
 from models.detection.examples import LABELS, StoredExample, load_all
 from models.detection.scenes import FAMILIES, Clip, Drawn, Mixing, Stage, clips
 from models.detection.sounds import BoolArray
@@ -200,10 +200,7 @@ class Run:
 
 def load_network(path: Path) -> tuple[Attribution, dict[str, Any]]:
     """The network of a run's `best.pt`, ready to answer, and the state it was saved in."""
-    state: dict[str, Any] = torch.load(path, weights_only=True)
-    network = Attribution(AttributionConfig.from_json(state["config"]))
-    network.load_state_dict(state["averaged"])
-    return network.eval(), state
+    return read_best(path, lambda config: Attribution(AttributionConfig.from_json(config)))
 
 
 def main() -> None:

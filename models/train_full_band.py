@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from models.checkpoint import Progress, follow, set_rate
+from models.checkpoint import Progress, follow, read_best, set_rate
 from models.detection.band_scenes import BLOCKS, MEL_STEP, BandScenes, load_scenes
 from models.detection.examples import LABELS
 from models.detection.metrics import auc_roc
@@ -212,10 +212,7 @@ def apart_figures(network: FullBand, scenes: BandScenes) -> dict[str, float]:
 
 def load_network(path: Path) -> tuple[FullBand, dict[str, Any]]:
     """The network of a run's `best.pt`, ready to answer, and the state it was saved in."""
-    state: dict[str, Any] = torch.load(path, weights_only=True)
-    network = FullBand(FullBandConfig.from_json(state["config"]))
-    network.load_state_dict(state["averaged"])
-    return network.eval(), state
+    return read_best(path, lambda config: FullBand(FullBandConfig.from_json(config)))
 
 
 def main() -> None:
