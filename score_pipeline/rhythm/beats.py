@@ -35,7 +35,7 @@ _SAME_S = 0.06
 _LONGEST_PICKUP = 0.8
 """Share of a bar up to which its notes are a pickup; a fuller one is the first bar with a rest before them."""
 _TRIAL = 300
-"""Attacks on which meter, level and player are decided: all readings are followed this far, the chosen one to the end."""
+"""Attacks on which meter, level and player are decided: all readings are followed so far, the chosen one to the end."""
 _LONG_BEAM = 100
 
 

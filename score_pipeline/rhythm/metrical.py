@@ -47,7 +47,7 @@ class Player:
     start_s: float | None = None
     """Seconds per quarter at the start, where they are known already."""
     start_tick: int | None = None
-    """Tick of the first attack, where it is known already."""
+    """Tick of the first attack, where it is known already, or the nearest on which one can be written."""
     beat_s: float | None = None
     """Seconds per counted beat where the user says so: then no other tempo is looked for."""
 
@@ -217,6 +217,8 @@ def followed(
 def _started(time_s: Floats, tables: _Tables, player: Player) -> _Beam:
     """Hypotheses for the first attack: every likely position and tempo of every meter."""
     likely_family = _likely_families(tables)
+    if player.beat_s is not None:
+        likely_family[:] = True  # a tempo that was told is law, however unlikely it sounds
     rows: list[tuple[int, int, int, float, float]] = []
     for meter in range(len(tables.meters)):
         low, high = np.log(tables.shortest[meter]), np.log(tables.longest[meter])
@@ -228,7 +230,7 @@ def _started(time_s: Floats, tables: _Tables, player: Player) -> _Beam:
         log_first = tables.first[meter][ticks]
         likely = np.argsort(-log_first)[:14]
         if player.start_tick is not None:
-            likely = np.flatnonzero(ticks == player.start_tick % tables.bar[meter])
+            likely = np.abs(ticks - player.start_tick % tables.bar[meter]).argmin(keepdims=True)
         for place in likely.tolist():
             level = tables.level[tables.bar_at[meter] + ticks[place]]
             for period in periods.tolist():

@@ -174,6 +174,12 @@ def test_any_notes_and_any_hints_give_a_grid(
         assert set(grid.meter) == {meter}
 
 
+def test_a_tempo_that_was_told_is_followed_however_unlikely_it_sounds() -> None:
+    track = struck([8.0, 20.0, 20.125], [64, 61, 60], [2.0, 2.0, 1.0])
+    grid = track_beats([track], None, RhythmSettings(tempo_bpm=290.0), 22.0)
+    assert grid.beat_time_s[0] <= 8.1 and grid.beat_time_s[-1] >= 21.0
+
+
 @pytest.mark.parametrize("rate", [3.0, 200.0])
 def test_many_notes(rate: float) -> None:
     times = (np.arange(600) / rate).tolist()
