@@ -6,9 +6,10 @@ annotated beats. Beside each untold figure stand two others: "baseline", librosa
 strength, 4/4 from its first beat, every onset on the nearest sixteenth; "music21", its `quantize` at an even 120; and,
 where it is installed, MuseScore's MIDI import.
 
-- position: share of notes written where the score has them. With a given map literally; else up to a shift by whole
-  bars that may differ from one stretch of 50 notes to the next, so that one slip is counted once. A bar is the shorter
-  one of the true and the found meter if they divide each other, else the true one.
+- position: share of notes written where the score has them. With a given map literally; else counted from the bar
+  lines of the score, up to a shift by whole bars that may differ from one stretch of 50 notes to the next, so that one
+  slip is counted once. A bar is the shorter one of the true and the found meter if they divide each other, else the
+  true one. Not known (and left out of the mean) where less than half of the notes could be found in the score.
 - value: share of notes with the written length of the score. beat F1: mir_eval, 70 ms, nothing trimmed.
 - ties + rests: how many the page has against those that the written notes need, engraved by the same code.
 - MV2H meter, MV2H value: McLeod and Steedman's (2018) two figures of rhythm: F1 of bars, beats and their parts as
@@ -28,6 +29,7 @@ import os
 import subprocess
 import tempfile
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -56,7 +58,10 @@ Written = Mapping[tuple[int, int], tuple[Fraction, Fraction | None]]
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is known of a played piece; `written` maps (track, note) to position and value where they are known."""
+    """What is known of a played piece; `written` maps (track, note) to position and value where they are known.
+
+    Positions count from bar lines (`from_bar_lines`).
+    """
 
     name: str
     tracks: list[Track]
@@ -189,6 +194,25 @@ def noted(tracks: Sequence[Track], grid: BeatGrid, settings: RhythmSettings) -> 
     return found
 
 
+KNOWN = 0.5
+"""Share of the notes of a performance that must be found in the score for their positions to be known."""
+
+
+def from_bar_lines(written: Written, downbeats_q: Sequence[Fraction], bar_q: Fraction) -> Written:
+    """Positions moved by less than a bar, so that the last downbeat before each is a multiple of a bar.
+
+    Scores count from a pickup, or have bars that are cut short at a repeat.
+    """
+    starts = sorted(downbeats_q)
+    if not starts:
+        return written
+    moved = {}
+    for key, (onset, value) in written.items():
+        before = starts[max(bisect_right(starts, onset) - 1, 0)]
+        moved[key] = (onset - before % bar_q, value)
+    return moved
+
+
 def truth_of(played: Render) -> Truth:
     """Beats of a render as its score counts them."""
     beats, downbeats = [], []
@@ -203,7 +227,8 @@ def truth_of(played: Render) -> Truth:
             if first <= at <= last and at >= start:
                 beats.append(played.seconds(float(at)))
             at += meter.beat_q
-    return Truth(played.name, played.tracks, played.written, np.array(beats), np.array(downbeats), played.meter)
+    written = from_bar_lines(played.written, [start for start, _ in played.bars if start >= 0], played.meter.bar_q)
+    return Truth(played.name, played.tracks, written, np.array(beats), np.array(downbeats), played.meter)
 
 
 def read_performance(folder: Path, name: str) -> Truth:
@@ -241,7 +266,9 @@ def read_performance(folder: Path, name: str) -> Truth:
             if onset is not None:
                 length = Fraction(value).limit_denominator(48) if value else None
                 written[0, index] = (Fraction(onset).limit_denominator(48), length)
-    return Truth(name, [track], written, times, times[down], Meter(int(beats_of), int(unit_of)))
+    meter = Meter(int(beats_of), int(unit_of))
+    starts = [Fraction(row["score_quarter"]).limit_denominator(48) for row in beats if row["is_downbeat"] == "1"]
+    return Truth(name, [track], from_bar_lines(written, starts, meter.bar_q), times, times[down], meter)
 
 
 def rows_of(path: Path) -> Iterator[dict[str, str]]:
@@ -402,8 +429,10 @@ def parted(beats: Floats, meter: Meter) -> Floats:
 
 
 def positions_right(truth: Truth, found: Meter, onsets: Mapping[tuple[int, int], Fraction]) -> float:
-    """Share of notes on their true position, see the head of this file."""
-    return len(rightly_placed(truth, found, onsets)) / max(len(truth.written), 1)
+    """Share of notes on their true position, see the head of this file; NaN where it is not known."""
+    if len(truth.written) < KNOWN * sum(len(track.notes) for track in truth.tracks):
+        return float("nan")
+    return len(rightly_placed(truth, found, onsets)) / len(truth.written)
 
 
 def rightly_placed(truth: Truth, found: Meter, onsets: Mapping[tuple[int, int], Fraction]) -> set[tuple[int, int]]:
