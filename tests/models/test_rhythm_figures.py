@@ -15,7 +15,7 @@ WALTZ = Meter(3, 4)
 
 
 def pickup_waltz(known: int = 12) -> tuple[Truth, dict[tuple[int, int], Fraction]]:
-    """Twelve quarters, of which the first is a pickup and the score's quarter 0; and where they are from the bar line."""
+    """Twelve quarters, the first a pickup and the score's quarter 0; and where they are from the bar line."""
     notes = tuple(Note(0.5 * k, 0.5 * k + 0.4, 60 + k, 80, "piano") for k in range(12))
     written = {(0, k): (Fraction(k), Fraction(1)) for k in range(known)}
     downbeats = [Fraction(k) for k in range(1, 12, 3)]
