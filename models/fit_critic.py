@@ -33,7 +33,7 @@ from score_pipeline.rhythm.critic import N_PLACE, Critic, attack_rows, critic_fr
 from score_pipeline.rhythm.listener import load_listener
 from score_pipeline.rhythm.metrical import Player, Reading, search
 from score_pipeline.rhythm.priors import METERS, load_priors
-from score_pipeline.rhythm.ranking import TIMING, agreement, candidates, choose
+from score_pipeline.rhythm.ranking import TIMING, agreement, candidates, choose, reconsider
 from score_pipeline.types import Meter
 
 Floats = NDArray[np.float64]
@@ -312,7 +312,8 @@ def fit_confidence(sheets: Sequence[Sheet], fitted: Critic) -> tuple[Floats, dic
             continue
         attacks, heard = found.attacks, found.heard()
         searched = search(attacks.time_s, heard, load_priors(), METERS, Player())
-        choice = choose(*candidates(searched, METERS), attacks, heard, load_priors(), fitted)
+        reading = choose(*candidates(searched, METERS), attacks, load_priors(), fitted)
+        choice = reconsider(reading, attacks, heard, METERS, load_priors(), fitted)
         grounds.append([1.0, *choice.grounds])
         worth.append(agreement([found.truth, choice.reading], attacks.time_s)[0, 1])
         meter_right.append(choice.reading.meter == found.truth.meter)

@@ -19,7 +19,7 @@ from score_pipeline.rhythm.critic import load_critic
 from score_pipeline.rhythm.listener import Heard, load_listener
 from score_pipeline.rhythm.metrical import Player, Reading, followed, search
 from score_pipeline.rhythm.priors import METERS, TICKS, bar_ticks, load_priors
-from score_pipeline.rhythm.ranking import candidates, choose
+from score_pipeline.rhythm.ranking import candidates, choose, reconsider
 from score_pipeline.settings import RhythmSettings
 from score_pipeline.types import Audio, BeatGrid, Meter, Track
 
@@ -63,12 +63,19 @@ def track_beats(tracks: Sequence[Track], audio: Audio | None, settings: RhythmSe
     searched = search(attacks.time_s[first], heard.at(first), priors, meters, player, named)
     critic = load_critic()
     readings, timing = candidates(searched, meters, same_beat=beat_s is not None, same_bars=named is not None)
-    choice = choose(readings, timing, attacks.at(first), heard.at(first), priors, critic)
-    best, confidence = choice.reading, choice.confidence(critic)
+    best = choose(readings, timing, attacks.at(first), priors, critic)
     player = replace(player, start_s=best.start_s, start_tick=int(best.tick[0]), beam=_LONG_BEAM)
     best, player = followed(attacks.time_s[first], heard.at(first), priors, best.meter, player, named)
     if len(attacks) > _TRIAL:
         best = search(attacks.time_s, heard, priors, (best.meter,), player, downbeats)[0]
+    choice = reconsider(
+        best, attacks, heard, meters, priors, critic, same_beat=beat_s is not None, same_bars=named is not None
+    )
+    if choice.reading.meter != best.meter or not np.array_equal(choice.reading.tick, best.tick):
+        best = choice.reading
+        player = replace(player, start_s=best.start_s, start_tick=int(best.tick[0]))
+        best = search(attacks.time_s, heard, priors, (best.meter,), player, downbeats)[0]
+    confidence = choice.confidence(critic)
     end_s = max((note.offset_s for track in tracks for note in track.notes), default=duration_s)
     end_s = max(end_s, float(attacks.time_s[-1]))
     return _grid(best, attacks.time_s, player, end_s, source, confidence)

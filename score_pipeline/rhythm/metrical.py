@@ -43,6 +43,10 @@ class Player:
     pair_weight: float = 0.15
     tempo_weight: float = 3.0
     repeat_cost: float = 3.0
+    again: float = 0.4
+    """Share of the steps that are as long as the one before, whatever the place: runs go on."""
+    pull: float = 2.0
+    """Cost per attack of a tempo that is e times as fast as it was so far; with the square of the logarithm."""
     beam: int = 40
     start_s: float | None = None
     """Seconds per quarter at the start, where they are known already."""
@@ -71,6 +75,8 @@ FAMILIES_S = (0.3, 0.55, 1.0)
 """Seconds per quarter that part the families of tempos; each family of each meter has a beam of its own."""
 _FAMILIES_KEPT = 14
 """Families of all meters that are followed: those the network finds likeliest."""
+_MEMORY = 200
+"""Attacks over which a tempo becomes the usual one: nobody plays twice as fast where the notes get quicker."""
 _FAR = -12.0
 """Log probability of a step longer than a bar."""
 
@@ -103,6 +109,8 @@ class _Beam:
     p_pp: Floats
     score: Floats
     timing: Floats
+    pace: Floats
+    stride: Ints
     parent: Ints
 
     def pick(self, index: Ints) -> _Beam:
@@ -255,6 +263,8 @@ def _started(time_s: Floats, tables: _Tables, player: Player) -> _Beam:
         p_pp=(0.06 * period_) ** 2,
         score=score_,
         timing=np.zeros(n),
+        pace=np.log(period_),
+        stride=np.zeros(n, dtype=np.int64),
         parent=np.full(n, -1),
     )
 
@@ -294,7 +304,8 @@ def _grown(beam: _Beam, k: int, time_s: float, tables: _Tables, player: Player) 
     new_period = period + gain_p * ahead
 
     row = tables.step_at[meter] + (beam.tick[parent] % bar) * (bar + 1) + np.minimum(distance, bar)
-    step = np.where(distance > bar, _FAR, tables.step[row])
+    again = player.again * (distance == beam.stride[parent])
+    step = np.log(again + (1 - player.again) * np.exp(np.where(distance > bar, _FAR, tables.step[row])))
     step = np.where(distance == 0, -player.repeat_cost, step)
     level = tables.level[tables.bar_at[meter] + tick % bar]
     timing = -0.5 * (surprise + np.log(total))
@@ -302,6 +313,8 @@ def _grown(beam: _Beam, k: int, time_s: float, tables: _Tables, player: Player) 
     pace = period_bin(new_period)
     score += np.where(distance == 0, 0.0, player.accent_weight * tables.heard_level[meter, k, pace, level])
     score += player.pair_weight * tables.heard_pair[meter, k, pace]
+    off = np.log(new_period.clip(1e-3)) - beam.pace[parent]
+    score -= player.pull * off**2
     shortest, longest = tables.shortest[meter], tables.longest[meter]
     score[(new_period < shortest) | (new_period > longest)] -= 50.0
     new_period = new_period.clip(shortest, longest)
@@ -316,6 +329,8 @@ def _grown(beam: _Beam, k: int, time_s: float, tables: _Tables, player: Player) 
         p_pp=p_pp - gain_p * p_tp,
         score=score,
         timing=beam.timing[parent] + timing,
+        stride=np.where(distance == 0, beam.stride[parent], distance),
+        pace=beam.pace[parent] + off * max(1 / (k + 1), 1 / _MEMORY),
         parent=parent,
     )
 

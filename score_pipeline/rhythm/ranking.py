@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from score_pipeline.rhythm.attacks import Attacks
 from score_pipeline.rhythm.critic import Critic, local_quarters
-from score_pipeline.rhythm.listener import Heard, period_bin
+from score_pipeline.rhythm.listener import Heard, log_softmax, period_bin
 from score_pipeline.rhythm.metrical import Reading
 from score_pipeline.rhythm.priors import TICKS, Priors, bar_ticks, levels, positions
 from score_pipeline.types import Meter
@@ -30,6 +30,8 @@ TIMING = 15.0
 """What a difference of one in the mean log likelihood of the timing is worth in logits."""
 COMMON = 0.3
 """Weight of how common a meter is: of two readings as good as each other the usual one is easier to read."""
+_STRETCH, _STRETCHES = 300, 6
+"""Attacks of a stretch that is looked at when a whole piece is reconsidered, and how many of them there are at most."""
 _KEPT = 6
 """Readings of the search whose relatives are judged, best first."""
 _MISFITS = 0.1
@@ -101,26 +103,52 @@ class Choice:
         return float(1 / (1 + np.exp(-(critic.sure[0] + self.grounds @ critic.sure[1:]))))
 
 
-def choose(
-    found: Sequence[Reading],
-    timing: Floats,
+def choose(found: Sequence[Reading], timing: Floats, attacks: Attacks, priors: Priors, critic: Critic) -> Reading:
+    """The one of the `candidates` that loses least in expectation; see `rank`."""
+    expected = agreement(found, attacks.time_s) @ np.exp(rank(found, timing, attacks, priors, critic))
+    return found[int(np.argmax(expected))]
+
+
+def reconsider(
+    reading: Reading,
     attacks: Attacks,
     heard: Heard,
+    meters: Sequence[Meter],
     priors: Priors,
     critic: Critic,
+    *,
+    same_beat: bool = False,
+    same_bars: bool = False,
 ) -> Choice:
-    """The one of the `candidates` that loses least in expectation; see `rank`."""
-    log_share = rank(found, timing, attacks, priors, critic)
-    expected = agreement(found, attacks.time_s) @ np.exp(log_share)
-    index = int(np.argmax(expected))
-    best, n = found[index], len(attacks)
+    """The relative of a whole piece's reading, or itself, for which stretches from all over the piece speak together.
+
+    `same_beat` and `same_bars` as in `candidates`.
+    """
+    family, _ = candidates([reading], meters, same_beat=same_beat, same_bars=same_bars)
+    n = len(attacks)
+    starts = np.linspace(0, max(n - _STRETCH, 0), int(np.clip(round(n / _STRETCH), 1, _STRETCHES))).astype(int)
+    common = COMMON * np.array([priors.common_of(relative.meter) for relative in family])
+    logits = np.array(
+        [
+            critic.logits(
+                attacks.at(slice(start, start + _STRETCH)),
+                [replace(relative, tick=relative.tick[start : start + _STRETCH]) for relative in family],
+                priors,
+            )
+            for start in starts.tolist()
+        ]
+    )
+    agree = agreement(family, attacks.time_s)
+    # the stretches are no independent witnesses: four together say twice as much as one, and are as sure as one
+    together = logits.mean(axis=0) * np.sqrt(len(starts))
+    index = int(np.argmax(agree @ np.exp(log_softmax(together + common))))
+    share = np.exp(log_softmax(logits + common)).mean(axis=0)
+    best, worth = family[index], float((agree[index] @ share).clip(0.01, 0.99))
     place = best.tick % bar_ticks(best.meter)
     pace = period_bin(local_quarters(best.tick, attacks.time_s))
     weight = heard.levels(best.meter)[np.arange(n), pace, levels(best.meter)[place]]
     step = priors.step_of(best.meter)[place[:-1], np.minimum(np.diff(best.tick), bar_ticks(best.meter))]
-    worth = float(expected[index].clip(0.01, 0.99))
-    grounds = [np.log(worth / (1 - worth)), best.timing / n, weight.mean(), step.mean()]
-    return Choice(best, np.array(grounds))
+    return Choice(best, np.array([np.log(worth / (1 - worth)), best.timing / n, weight.mean(), step.mean()]))
 
 
 def candidates(
@@ -161,5 +189,4 @@ def rank(
     """log P(reading is the one to write) of each of the `candidates`, shape (readings,)."""
     common = np.array([priors.common_of(reading.meter) for reading in found])
     totals = critic.logits(attacks, found, priors) + TIMING * (timing - timing.max()) + COMMON * common
-    totals -= totals.max()
-    return np.asarray(totals - np.log(np.exp(totals).sum()))
+    return log_softmax(totals)

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from score_pipeline.rhythm.attacks import gather
+from score_pipeline.rhythm.attacks import Attacks, gather
 from score_pipeline.rhythm.critic import load_critic
-from score_pipeline.rhythm.listener import load_listener
+from score_pipeline.rhythm.listener import Heard, load_listener
 from score_pipeline.rhythm.metrical import Reading
-from score_pipeline.rhythm.priors import METERS, TICKS, load_priors
-from score_pipeline.rhythm.ranking import agreement, candidates, choose, relatives
+from score_pipeline.rhythm.priors import METERS, TICKS, bar_ticks, load_priors
+from score_pipeline.rhythm.ranking import agreement, candidates, reconsider, relatives
 from score_pipeline.types import Meter, Note, Track
 
 EIGHTHS = np.arange(48) * (TICKS // 2)
@@ -53,16 +53,42 @@ def test_a_reading_agrees_with_itself_and_in_part_with_its_relatives() -> None:
     assert shared[0, 4] == pytest.approx(0.5)  # meter and values
 
 
+def melody(count: int, bass_from: int = 0) -> tuple[Attacks, Heard, np.ndarray]:
+    """Eighths of 3/4, from that of `bass_from` on with a bass note at every bar line; and their ticks."""
+    times = np.arange(count) * 0.3
+    notes = [Note(t, t + 0.28, 72 + (5 * k) % 9, 80, "piano") for k, t in enumerate(times.tolist())]
+    notes += [
+        Note(t, t + 1.7, 41 + (7 * k) % 12, 80, "piano")
+        for k, t in enumerate(times.tolist())
+        if k % 6 == 0 and k >= bass_from
+    ]
+    attacks = gather([Track("piano", 1, tuple(sorted(notes, key=lambda note: note.onset_s)))])
+    return attacks, load_listener().hear(attacks), np.arange(count) * (TICKS // 2)
+
+
 def test_a_choice_says_how_sure_it_is() -> None:
-    track = Track("piano", 1, tuple(Note(t, t + 0.2, 60 + k % 5, 80, "piano") for k, t in enumerate(TIMES.tolist())))
-    attacks, priors, critic = gather([track]), load_priors(), load_critic()
-    heard = load_listener().hear(attacks)
-    readings, timing = candidates([reading(Meter(4, 4), EIGHTHS)], METERS)
-    choice = choose(readings, timing, attacks, heard, priors, critic)
+    attacks, heard, tick = melody(48)
+    critic = load_critic()
+    choice = reconsider(reading(Meter(4, 4), tick), attacks, heard, METERS, load_priors(), critic)
     np.testing.assert_allclose(np.diff(choice.reading.tick) / np.diff(choice.reading.tick)[0], 1.0)
     assert 0 < choice.confidence(critic) < 1
     told = [replace(choice, grounds=choice.grounds + shift * critic.sure[1:]).confidence(critic) for shift in (-1, 1)]
     assert told[0] < choice.confidence(critic) < told[1]
+
+
+def test_the_whole_piece_is_asked_what_its_beginning_does_not_say() -> None:
+    attacks, heard, tick = melody(1500, bass_from=300)
+    choice = reconsider(reading(Meter(4, 4), tick), attacks, heard, METERS, load_priors(), load_critic())
+    down = choice.reading.tick % bar_ticks(choice.reading.meter) == 0
+    struck = np.arange(1500) % 6 == 0
+    assert (down & struck).sum() == down.sum() > 100
+
+
+def test_bars_that_were_told_are_not_reconsidered() -> None:
+    attacks, heard, tick = melody(48)
+    told = reading(Meter(4, 4), tick)
+    choice = reconsider(told, attacks, heard, METERS, load_priors(), load_critic(), same_bars=True)
+    assert choice.reading.meter == told.meter and np.array_equal(choice.reading.tick, told.tick)
 
 
 def test_relatives_are_looked_for_in_all_meters_that_are_asked_for() -> None:
