@@ -43,8 +43,6 @@ class Player:
     pair_weight: float = 0.15
     tempo_weight: float = 3.0
     repeat_cost: float = 3.0
-    again: float = 0.4
-    """Share of the steps that are as long as the one before, whatever the place: runs go on."""
     pull: float = 2.0
     """Cost per attack of a tempo that is e times as fast as it was so far; with the square of the logarithm."""
     beam: int = 40
@@ -61,6 +59,8 @@ DRIFTS = (0.1, 0.05, 0.025, 0.18)
 SHORTEST_PERIOD_S, LONGEST_PERIOD_S = 0.15, 5.0
 _PINNED, _PINNED_SPREAD = 1.45, 0.06
 """A tempo that was told holds within this factor, and at the start nearly exactly (log spread)."""
+_TOLD_PULL = 10.0
+"""`Player.pull` towards a tempo that was told, which no music changes."""
 _START_SPREAD = 0.3
 _REACH = 6
 """Positions tried on either side of the expected one."""
@@ -110,7 +110,6 @@ class _Beam:
     score: Floats
     timing: Floats
     pace: Floats
-    stride: Ints
     parent: Ints
 
     def pick(self, index: Ints) -> _Beam:
@@ -263,8 +262,7 @@ def _started(time_s: Floats, tables: _Tables, player: Player) -> _Beam:
         p_pp=(0.06 * period_) ** 2,
         score=score_,
         timing=np.zeros(n),
-        pace=np.log(period_),
-        stride=np.zeros(n, dtype=np.int64),
+        pace=np.log(period_ if player.beat_s is None else tables.period[meter_]),
         parent=np.full(n, -1),
     )
 
@@ -304,8 +302,7 @@ def _grown(beam: _Beam, k: int, time_s: float, tables: _Tables, player: Player) 
     new_period = period + gain_p * ahead
 
     row = tables.step_at[meter] + (beam.tick[parent] % bar) * (bar + 1) + np.minimum(distance, bar)
-    again = player.again * (distance == beam.stride[parent])
-    step = np.log(again + (1 - player.again) * np.exp(np.where(distance > bar, _FAR, tables.step[row])))
+    step = np.where(distance > bar, _FAR, tables.step[row])
     step = np.where(distance == 0, -player.repeat_cost, step)
     level = tables.level[tables.bar_at[meter] + tick % bar]
     timing = -0.5 * (surprise + np.log(total))
@@ -314,7 +311,8 @@ def _grown(beam: _Beam, k: int, time_s: float, tables: _Tables, player: Player) 
     score += np.where(distance == 0, 0.0, player.accent_weight * tables.heard_level[meter, k, pace, level])
     score += player.pair_weight * tables.heard_pair[meter, k, pace]
     off = np.log(new_period.clip(1e-3)) - beam.pace[parent]
-    score -= player.pull * off**2
+    told = player.beat_s is not None
+    score -= (_TOLD_PULL if told else player.pull) * off**2
     shortest, longest = tables.shortest[meter], tables.longest[meter]
     score[(new_period < shortest) | (new_period > longest)] -= 50.0
     new_period = new_period.clip(shortest, longest)
@@ -329,8 +327,7 @@ def _grown(beam: _Beam, k: int, time_s: float, tables: _Tables, player: Player) 
         p_pp=p_pp - gain_p * p_tp,
         score=score,
         timing=beam.timing[parent] + timing,
-        stride=np.where(distance == 0, beam.stride[parent], distance),
-        pace=beam.pace[parent] + off * max(1 / (k + 1), 1 / _MEMORY),
+        pace=beam.pace[parent] + (0.0 if told else off * max(1 / (k + 1), 1 / _MEMORY)),
         parent=parent,
     )
 

@@ -174,6 +174,18 @@ def test_any_notes_and_any_hints_give_a_grid(
         assert set(grid.meter) == {meter}
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_run_of_sixteenths_is_no_run_of_triplets_at_the_tempo_that_was_told(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    heard = np.flatnonzero(rng.random(480) > 0.05)
+    times = np.sort(0.5 + 0.17 * heard + rng.normal(0, 0.02, len(heard)))
+    pitches = rng.integers(62, 86, len(heard)).tolist()
+    run = struck(times.tolist(), pitches, [0.15] * len(heard), "violin")
+    grid = track_beats([run], None, RhythmSettings(tempo_bpm=88.2, meter=Meter(3, 4)), 82.0)
+    assert np.median(np.diff(grid.beat_time_s)) == pytest.approx(0.68, rel=0.03)
+    assert len(grid.beat_time_s) == pytest.approx(120, abs=4)
+
+
 def test_a_tempo_that_was_told_is_followed_however_unlikely_it_sounds() -> None:
     track = struck([8.0, 20.0, 20.125], [64, 61, 60], [2.0, 2.0, 1.0])
     grid = track_beats([track], None, RhythmSettings(tempo_bpm=290.0), 22.0)

@@ -35,4 +35,4 @@ def test_a_variation_in_quicker_notes_is_not_played_twice_as_fast(quarter_s: flo
     attacks = gather([track])
     player = Player(start_s=quarter_s, start_tick=0, beam=100)
     found = search(attacks.time_s, load_listener().hear(attacks), load_priors(), (Meter(2, 4),), player)[0]
-    assert (found.tick[-1] - found.tick[0]) / TICKS == pytest.approx(at[-1], rel=0.02)
+    assert (found.tick[-1] - found.tick[0]) / TICKS == pytest.approx(at[-1], rel=0.05)
