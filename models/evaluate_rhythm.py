@@ -53,6 +53,8 @@ from score_pipeline.types import BeatGrid, Meter, Note, QuantisedNote, Quantised
 
 Floats = NDArray[np.float64]
 _T = TypeVar("_T")
+KNOWN = 0.5
+"""Share of the notes of a performance that must be found in the score for their positions to be known."""
 Written = Mapping[tuple[int, int], tuple[Fraction, Fraction | None]]
 
 
@@ -192,10 +194,6 @@ def noted(tracks: Sequence[Track], grid: BeatGrid, settings: RhythmSettings) -> 
         index = {id(note): k for k, note in enumerate(tracks[number].notes)}
         found.update({(number, index[id(item.note)]): item for item in track.notes})
     return found
-
-
-KNOWN = 0.5
-"""Share of the notes of a performance that must be found in the score for their positions to be known."""
 
 
 def from_bar_lines(written: Written, downbeats_q: Sequence[Fraction], bar_q: Fraction) -> Written:

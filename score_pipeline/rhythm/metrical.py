@@ -145,10 +145,12 @@ class _Tables:
         self.common = [priors.common_of(meter) for meter in meters]
         per_beat = np.array([float(meter.beat_q) for meter in meters])
         if player.beat_s is None:
+            self.pull, self.learns = player.pull, 1.0
             self.period: NDArray[np.float64] = np.full(len(meters), player.period_s)
             self.shortest: NDArray[np.float64] = np.full(len(meters), SHORTEST_PERIOD_S)
             self.longest: NDArray[np.float64] = np.full(len(meters), LONGEST_PERIOD_S)
         else:
+            self.pull, self.learns = _TOLD_PULL, 0.0
             self.period = player.beat_s / per_beat
             self.shortest, self.longest = self.period / _PINNED, self.period * _PINNED
 
@@ -311,8 +313,7 @@ def _grown(beam: _Beam, k: int, time_s: float, tables: _Tables, player: Player) 
     score += np.where(distance == 0, 0.0, player.accent_weight * tables.heard_level[meter, k, pace, level])
     score += player.pair_weight * tables.heard_pair[meter, k, pace]
     off = np.log(new_period.clip(1e-3)) - beam.pace[parent]
-    told = player.beat_s is not None
-    score -= (_TOLD_PULL if told else player.pull) * off**2
+    score -= tables.pull * off**2
     shortest, longest = tables.shortest[meter], tables.longest[meter]
     score[(new_period < shortest) | (new_period > longest)] -= 50.0
     new_period = new_period.clip(shortest, longest)
@@ -327,7 +328,7 @@ def _grown(beam: _Beam, k: int, time_s: float, tables: _Tables, player: Player) 
         p_pp=p_pp - gain_p * p_tp,
         score=score,
         timing=beam.timing[parent] + timing,
-        pace=beam.pace[parent] + (0.0 if told else off * max(1 / (k + 1), 1 / _MEMORY)),
+        pace=beam.pace[parent] + tables.learns * off * max(1 / (k + 1), 1 / _MEMORY),
         parent=parent,
     )
 
